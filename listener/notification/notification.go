@@ -1,0 +1,60 @@
+// Package notification decodes what services announce on Kafka into one shape,
+// whatever envelope it came in: oslo.messaging 2.0, the bare oslo message, the form
+// of Nova's first notification design, CloudEvents, structured or binary.
+//
+// It does not know what an event means; indexer/catalog does. Its invariant: no
+// input makes it panic, run long or use memory out of proportion to its size, and
+// what it keeps of a context is an allow-list that holds no secret.
+package notification
+
+import (
+	"time"
+)
+
+// Notification is one announcement of a service.
+type Notification struct {
+	// MessageID identifies it for good; derived from the bytes if the sender gave none.
+	MessageID   string
+	PublisherID string
+	EventType   string // as sent
+	Priority    string // upper case: INFO, ERROR...
+	// Timestamp is the sender's clock, UTC, to the microsecond.
+	Timestamp time.Time
+	// Payload is the JSON payload with versioned objects (nova_object,
+	// ironic_object) unwrapped at any depth. Usually an object, but any JSON value
+	// may be there. Numbers are json.Number.
+	Payload any
+	// Versioned says that the payload was a versioned object.
+	Versioned bool
+	Context   Context
+}
+
+// Context is what may be kept of the request that caused a notification.
+type Context struct {
+	RequestID       string
+	GlobalRequestID string
+	UserID          string
+	ProjectID       string
+	DomainID        string
+	Roles           []string
+	IsAdmin         bool
+}
+
+// Error says why a record cannot be decoded: it is poison and goes to the dead letters.
+type Error struct {
+	Reason string // stable, snake_case: a metrics label
+	Detail string // for people; holds nothing of the payload but names
+}
+
+// Error gives both.
+func (e *Error) Error() string { return e.Reason + ": " + e.Detail }
+
+// Limits bounds what Decode accepts.
+type Limits struct {
+	Bytes int // of a record's value
+	Depth int // of nesting
+	Keys  int // of object members in all
+}
+
+// DefaultLimits are far above what services send and far below what hurts.
+func DefaultLimits() Limits { return Limits{Bytes: 1 << 20, Depth: 64, Keys: 5000} }
