@@ -1,0 +1,44 @@
+# Fresnel. `make` prints the targets. Only Go is needed but for `proto`.
+SHELL := /bin/bash
+GO    ?= go
+LINT  := $(GO) tool -modfile=.tools/lint.mod golangci-lint
+BIN   := bin/fresnel
+
+.DEFAULT_GOAL := help
+
+.PHONY: help run demo build test lint bench soak proto golden clean
+
+help: ## print this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## compile the binary to bin/fresnel
+	@mkdir -p bin
+	$(GO) build -trimpath -o $(BIN) ./cmd/fresnel
+
+run: build ## serve the demo configuration on embedded defaults
+	./$(BIN) serve --config configs/demo.yaml
+
+demo: build ## in a second terminal: play recordings, receive signed deliveries, search
+	./$(BIN) demo
+
+test: ## all tests with the race detector, under 5 minutes; needs nothing but Go
+	$(GO) test -race -timeout 10m ./...
+
+lint: ## golangci-lint, built from a module file of its own
+	$(LINT) run ./...
+
+bench: build ## every figure beside a reference taken in the same run
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench
+
+soak: ## the long forms of tests that `make test` has in short
+	$(GO) test -race -timeout 120m -tags soak ./...
+
+proto: ## regenerate the plugin contract; needs protoc, protoc-gen-go, protoc-gen-go-grpc
+	protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative \
+		plugins/publisherv1/publisher.proto
+
+golden: ## rewrite golden files from what the code does now
+	$(GO) test ./indexer/catalog/... -run Golden -update
+
+clean: ## remove what was built and the default data folder
+	rm -rf bin fresnel-data
