@@ -36,13 +36,14 @@ type (
 		Field string
 		Boost float64
 	}
-	// Range matches values between bounds; a nil bound is open. Date math is
-	// resolved by Resolve.
+	// Range matches values between bounds; a nil bound is open. Resolve turns the
+	// bounds of date fields into UTC instants, so that a store sees only those.
 	Range struct {
 		Field            string
 		GT, GTE, LT, LTE Value
 		Format           string
 		TimeZone         string
+		Lenient          bool // a bound that the field's type cannot hold matches nothing
 		Boost            float64
 	}
 	// Prefix matches values (of an analysed field: tokens) that begin so.
@@ -61,7 +62,8 @@ type (
 	}
 	// Match analyses the text if the field is analysed and matches its tokens.
 	Match struct {
-		Fields             []string // one, or for free text several; * stands for any characters
+		Fields             []string  // one, or for free text several; * stands for any characters
+		Weights            []float64 // of Fields, in their order; nil is 1 each
 		Text               Value
 		And                bool // all tokens must match
 		MinimumShouldMatch string
@@ -71,6 +73,7 @@ type (
 	// MatchPhrase matches the tokens in order, at most Slop moves apart.
 	MatchPhrase struct {
 		Fields  []string
+		Weights []float64 // of Fields, in their order; nil is 1 each
 		Text    string
 		Slop    int
 		Prefix  bool // the last token is a prefix
@@ -80,7 +83,8 @@ type (
 	// Pattern is a prefix or wildcard of query_string over several fields.
 	Pattern struct {
 		Fields  []string
-		Value   string // with * and ?; a backslash escapes
+		Weights []float64 // of Fields, in their order; nil is 1 each
+		Value   string    // with * and ?; a backslash escapes
 		Boost   float64
 		Lenient bool
 	}

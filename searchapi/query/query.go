@@ -8,10 +8,15 @@ package query
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
 )
+
+// ErrNotFound says that there is no such resource in the scope; whether there is
+// one outside of it is not told.
+var ErrNotFound = errors.New("resource not found")
 
 // Request is one search, parsed and, before it reaches a store, restricted.
 type Request struct {
@@ -28,7 +33,7 @@ type Request struct {
 	Version bool
 	// AllProjects asks for every project's resources; only admins get them.
 	AllProjects bool
-	// Deadline bounds the search; zero leaves it to the store.
+	// Timeout bounds the search; zero leaves it to the store.
 	Timeout time.Duration
 
 	// Scope is set by policy, never by parsing: what this caller may see. A store
