@@ -5,7 +5,14 @@
 // invariant: a Delivery's bytes are made once, so every attempt sends the same.
 package delivery
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrUnavailable says that no attempt was made: the plugin is starting, restarting or
+// being stopped. It does not count against a delivery.
+var ErrUnavailable = errors.New("publisher plugin is not available")
 
 // Destination is where a subscription's deliveries go.
 type Destination struct {
