@@ -10,7 +10,6 @@ package indexer
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -25,12 +24,12 @@ const (
 // Outcomes of Store.Write for one document.
 var (
 	// ErrConflict says that the stored document is not at the version loaded.
-	ErrConflict = errors.New("document was changed by somebody else")
+	ErrConflict = resource.ErrConflict
 	// ErrRejected says that the store will never take this document: the wrapped
 	// text tells why, without values.
-	ErrRejected = errors.New("store rejects the document")
+	ErrRejected = resource.ErrRejected
 	// ErrAgain says that nothing was stored and that the same write may succeed later.
-	ErrAgain = errors.New("store is busy")
+	ErrAgain = resource.ErrAgain
 )
 
 // Store keeps documents. It is dumb: it folds nothing and retries nothing.
@@ -53,16 +52,7 @@ type Store interface {
 }
 
 // ChildQuery asks for a page of a parent's children.
-type ChildQuery struct {
-	Parent  resource.Ref
-	Child   string // the type of the children
-	After   string // the last id of the page before
-	N       int
-	Refresh bool
-}
+type ChildQuery = resource.ChildQuery
 
 // Written is the outcome of one document's write.
-type Written struct {
-	Version int64
-	Err     error // nil, or wraps ErrConflict, ErrRejected or ErrAgain
-}
+type Written = resource.Written
