@@ -1,6 +1,10 @@
 package record
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // DeadLetters is the table of dead letters.
 const DeadLetters = "dead_letters"
@@ -34,3 +38,29 @@ const (
 	DeadMutation     = "mutation"
 	DeadDelivery     = "delivery"
 )
+
+// What a dead letter keeps at most: bytes of a value, and of everything beside it.
+const (
+	MaxDeadValue  = 512 << 10
+	maxDeadBeside = 32 << 10
+)
+
+// Record is the dead letter as it is stored: under its id, written whatever is
+// there. Bytes beyond the limits are cut, and Oversize then says so.
+func (d DeadLetter) Record() (Record, error) {
+	if len(d.Value) > MaxDeadValue {
+		d.Value, d.Oversize = d.Value[:MaxDeadValue], true
+	}
+	beside := len(d.Key)
+	for _, v := range d.Headers {
+		beside += len(v)
+	}
+	if beside > maxDeadBeside {
+		d.Key, d.Headers, d.Oversize = d.Key[:min(len(d.Key), maxDeadBeside)], nil, true
+	}
+	value, err := json.Marshal(d)
+	if err != nil {
+		return Record{}, fmt.Errorf("encode dead letter %s: %w", d.ID, err)
+	}
+	return Record{Table: DeadLetters, Key: d.ID, Value: value, Version: Any}, nil
+}
