@@ -42,6 +42,9 @@ type Reader struct {
 	// When holds conditions that must all be met, by field (or element member):
 	// the value, as canonical JSON, must be one of those listed.
 	When map[string][]string
+	// If holds conditions on the document's own fields, in the form of When, for a
+	// Reader with Set: image members count only while the image is shared.
+	If map[string][]string
 }
 
 // Parent is a link to a parent resource.

@@ -35,10 +35,12 @@ type Mutation struct {
 	// does not know. In an Event it is the stripped payload.
 	Fields map[string]json.RawMessage `json:"fields,omitempty"`
 	// Sets holds whole sets as the source showed them, elements by key: what is not
-	// in it had been removed by the time of Stamp. For Full and Partial.
+	// in it had been removed by the time of Stamp. For Full and Partial, and for a
+	// Put that tells of a whole set but does not name the resource.
 	Sets map[string]map[string]json.RawMessage `json:"sets,omitempty"`
 	// Elements holds single elements to put (the value) or to drop (null), by set
-	// and key. For Put and Drop; Partial may carry them as well.
+	// and key. For Put and Drop, which may mix both; Full and Partial may carry them
+	// as well, of sets that are not in Sets.
 	Elements map[string]map[string]json.RawMessage `json:"elements,omitempty"`
 
 	// Revives says that this mutation makes a deleted resource visible again if its
