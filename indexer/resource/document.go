@@ -2,6 +2,8 @@ package resource
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/fresnel-search/fresnel/plugins/change"
@@ -46,17 +48,78 @@ type Document struct {
 // Ghost reports whether the resource was never shown.
 func (d *Document) Ghost() bool { return d.Revision == 0 }
 
+// Size is about how many bytes the document takes when shown, without state and
+// outbox: what MaxDocument limits.
+func (d *Document) Size() int {
+	n := 128 + len(d.Ref.Type) + len(d.Ref.ID) + len(d.Owner)
+	for name, v := range d.Fields {
+		n += len(name) + len(v) + 4
+	}
+	for _, p := range d.Readers {
+		n += len(p) + 3
+	}
+	for _, p := range d.Parents {
+		n += len(p.Type) + len(p.ID) + 4
+	}
+	return n
+}
+
+// OutboxSize is about how many bytes the outbox takes when stored.
+func (d *Document) OutboxSize() int {
+	n := 0
+	for i := range d.Outbox {
+		e := &d.Outbox[i]
+		n += 512
+		for _, name := range e.Changed {
+			n += len(name) + 3
+		}
+		for name, v := range e.Before {
+			n += len(name) + len(v) + 4
+		}
+		for _, p := range e.ReadersBefore {
+			n += len(p) + 3
+		}
+	}
+	return n
+}
+
+// Clone returns a copy that shares nothing that is ever written to: JSON values
+// are shared, since nobody changes them in place.
+func (d *Document) Clone() *Document {
+	c := *d
+	c.Readers = slices.Clone(d.Readers)
+	c.Parents = slices.Clone(d.Parents)
+	c.Fields = maps.Clone(d.Fields)
+	c.Outbox = slices.Clone(d.Outbox)
+	c.State.Fields = maps.Clone(d.State.Fields)
+	c.State.Deletions = slices.Clone(d.State.Deletions)
+	c.State.Heritage = maps.Clone(d.State.Heritage)
+	c.State.Sets = maps.Clone(d.State.Sets)
+	for name, s := range c.State.Sets {
+		s.Elements = maps.Clone(s.Elements)
+		c.State.Sets[name] = s
+	}
+	return &c
+}
+
 // State is the replicated part of a document: registers and sets with the stamps
 // that set them. Folding is a join on it, so it depends on no order.
 type State struct {
 	Fields map[string]Stamp // the stamp of each register; values are in Document.Fields
 	Sets   map[string]Set
-	// Named says that a full or partial mutation has come.
+	// Named says that a full, partial or delete mutation has come.
 	Named bool
 	// Deleted and Revived are the latest stamps of a deletion and of a mutation
 	// that revives; the resource is deleted while Deleted is not before Revived.
 	Deleted, Revived Stamp
-	// Heritage is the latest word of each parent, by parent type.
+	// Horizon is, for types whose ids are used again, the latest deletion before
+	// Revived: no register, put or drop up to it counts any more. Deletions are the
+	// deletions not before Revived, sorted: a later revival moves Horizon to the
+	// latest of them before it. Both stay empty for other types.
+	Horizon   Stamp
+	Deletions []Stamp
+	// Heritage is the latest word of each parent, by the parent's Ref.Key: a link
+	// may name another parent later, whose word must not lose to the first one's.
 	Heritage map[string]Heritage
 	// Latest is the latest stamp of all that was folded.
 	Latest Stamp
@@ -73,7 +136,8 @@ type Set struct {
 	Elements map[string]Element
 }
 
-// Element is one element of a set; Value is nil if only its drop is known.
+// Element is one element of a set, with the later of its put and its drop; Value is
+// nil if that was the drop.
 type Element struct {
 	Put, Drop Stamp
 	Value     json.RawMessage
@@ -85,10 +149,11 @@ func (e Element) Present(cleared Stamp) bool {
 }
 
 // Entry is one transition in a document's outbox. Undoing the entries from the
-// last to n+1 gives the document as of revision n.
+// last to n+1 gives the document as of revision n. An entry without Action is no
+// transition: it undoes what moved a tombstone silently, and is never shown.
 type Entry struct {
 	At             Position      `json:"at"`
-	Action         change.Action `json:"action"` // as operators see it
+	Action         change.Action `json:"action,omitempty"` // as operators see it
 	Revision       int64         `json:"revision"`
 	TenantRevision int64         `json:"tenant_revision"`
 	// TenantVisible says that TenantRevision went up with this transition.
