@@ -1,0 +1,257 @@
+// Package lane decides about the deliveries of one subscription: which may be sent
+// now, what follows from an outcome, what must be stored, and how far the
+// subscription's cursor may move. Deliveries of one resource form a lane: they go
+// out one at a time, in the order of the log; lanes go in parallel, within a window.
+//
+// It is a pure state machine: no goroutine, no clock, no I/O and no randomness of
+// its own, so that every sequence of events can be tested. The engine (package
+// publishers) feeds it with changes, outcomes and the time, and executes what Pick
+// and Writes return. Its invariant: the low-water mark passes a change only when the
+// change did not match, was delivered, or is in the store, parked or dead.
+package lane
+
+import (
+	"time"
+
+	"github.com/fresnel-search/fresnel/publishers/delivery"
+)
+
+// Change is a change that the subscription wants.
+type Change struct {
+	ID        string // of the delivery; the same at every attempt and after a restart
+	Lane      string // the resource's key
+	Partition int
+	Offset    int64
+	Event     delivery.Event
+}
+
+// size is about what a change costs in memory.
+func (c Change) size() int64 { return int64(len(c.Event.Data)) + 512 }
+
+// Parked is a delivery in the store: it failed, or it waits behind one in its lane.
+type Parked struct {
+	ID        string
+	Lane      string
+	Partition int
+	Offset    int64
+	Size      int64
+	// Tries counts the attempts made, Fails those that count against the schedule.
+	Tries, Fails int
+	// Due is when the next attempt may be made; zero is at once.
+	Due time.Time
+	// Alone says that the outcome of its last attempt is unknown.
+	Alone bool
+}
+
+// Cursor is a low-water mark in one partition.
+type Cursor struct {
+	// Offset is of the first change not accounted for.
+	Offset int64
+	// ID is of the last change before Offset, to recognise the log by; empty if it
+	// is not known.
+	ID string
+}
+
+// Breaker is the state of a destination's circuit breaker.
+type Breaker struct {
+	// Since is when it opened; zero if it is closed.
+	Since time.Time
+	// Until is when the next probe may go out.
+	Until  time.Time
+	Probes int    // failed so far
+	Code   string // of the outcome that opened it
+	Detail string
+}
+
+// Open reports whether the breaker holds deliveries back.
+func (b Breaker) Open() bool { return !b.Since.IsZero() }
+
+// Suspension says why nothing is sent until somebody resumes the subscription.
+type Suspension struct {
+	Since  time.Time
+	Code   string
+	Detail string
+}
+
+// State is what survives a restart, together with the parked deliveries.
+type State struct {
+	Cursors    map[int]Cursor
+	Breaker    Breaker
+	Suspension *Suspension
+}
+
+// Send is an attempt to make now.
+type Send struct {
+	ID      string
+	Attempt int
+	// Event is what to send; nil if it was parked and must be read from the store.
+	Event *delivery.Event
+	// Alone asks for a call of its own: the last attempt may have killed the plugin.
+	Alone bool
+}
+
+// WriteKind is the kind of a write.
+type WriteKind int
+
+// The kinds of write: store a parked delivery or its new state, remove it, or keep
+// a dead letter.
+const (
+	Park WriteKind = iota + 1
+	Unpark
+	Dead
+)
+
+// Write is something to make durable. There is never more than one at a time for a
+// delivery: the next comes after Written.
+type Write struct {
+	Kind   WriteKind
+	Parked Parked
+	// Event is what is delivered; nil if the store has it already, under the id.
+	Event *delivery.Event
+	// Code and Detail say why the delivery is dead.
+	Code, Detail string
+}
+
+// Counts is a view of a machine for status and metrics.
+type Counts struct {
+	// Open counts changes at or above the low-water mark that are not settled.
+	Open        int
+	InFlight    int
+	Limit       int
+	Parked      int
+	ParkedBytes int64
+	Lanes       int
+}
+
+type laneState int
+
+const (
+	ready   laneState = iota // its head may be sent
+	flying                   // its head is with the plugin
+	waiting                  // its head failed and is not due yet
+	dying                    // its head's dead letter is being written
+	held                     // its head waits for the log to be read up to it
+)
+
+type lane struct {
+	key    string
+	state  laneState
+	due    time.Time
+	items  []*item // in the order of the log; the first is the head
+	queued bool    // it stands in the ready queue
+}
+
+type item struct {
+	Parked
+	event *delivery.Event // nil once it is in the store
+	entry *entry          // its place in the ledger; nil once that is settled
+	// parked says that it counts as parked; durable that its record is stored.
+	parked, durable bool
+	// failed says that it is the reason why its lane waits, and is to be parked;
+	// unsaved that it stands in the list of those that could not be parked.
+	failed, unsaved bool
+	done            bool // delivered or dead: only its record is left to remove
+	// held says that the cursor had not reached it before the restart: what comes
+	// before it in its lane may have to be read from the log again.
+	held           bool
+	writing, dirty bool
+	want           WriteKind
+	wrote          WriteKind // what is being written
+	code, detail   string
+}
+
+// Machine is the state machine. It is not safe for concurrent use.
+type Machine struct {
+	policy Policy
+	jitter func() float64
+
+	ledgers map[int]*ledger
+	lanes   map[string]*lane
+	items   map[string]*item // by delivery id
+	ready   []*lane
+	due     dueHeap
+	dirty   []*item // with something to write
+	unsaved []*item // to be parked as soon as that is allowed
+
+	window      int // entries in the ledgers
+	open        int // of them, not settled
+	held        int // items that are held
+	bytes       int64
+	inFlight    int
+	limit       int
+	parked      int
+	parkedBytes int64
+
+	breaker    Breaker
+	probe      string // the delivery that probes
+	streak     int
+	suspension *Suspension
+	pause      time.Time
+	pauses     int
+}
+
+// New returns a machine that resumes from st and the parked deliveries. The jitter
+// source yields numbers in [0, 1).
+func New(p Policy, st State, parked []Parked, jitter func() float64) *Machine {
+	m := &Machine{
+		policy: p, jitter: jitter, limit: p.InFlight,
+		ledgers: map[int]*ledger{}, lanes: map[string]*lane{}, items: map[string]*item{},
+		breaker: st.Breaker, suspension: st.Suspension,
+	}
+	for id, c := range st.Cursors {
+		m.ledgers[id] = &ledger{next: c.Offset, last: c.ID}
+	}
+	for _, d := range parked {
+		m.Adopt(d)
+	}
+	return m
+}
+
+// Adopt takes over a delivery that is already parked in the store: from before a
+// restart, or a dead letter that is to be tried again. It answers false if the
+// machine has that delivery.
+func (m *Machine) Adopt(d Parked) bool {
+	if m.items[d.ID] != nil {
+		return false
+	}
+	it := &item{Parked: d, parked: true, durable: true, failed: d.Fails > 0}
+	m.items[d.ID] = it
+	m.parked++
+	m.parkedBytes += d.Size
+	if l := m.ledger(d.Partition); d.Offset >= l.next {
+		it.held = true
+		l.hold(it)
+		m.held++
+	}
+	m.insert(it)
+	return true
+}
+
+// State returns what to store beside the parked deliveries.
+func (m *Machine) State() State {
+	st := State{Cursors: make(map[int]Cursor, len(m.ledgers)), Breaker: m.breaker, Suspension: m.suspension}
+	for id, l := range m.ledgers {
+		st.Cursors[id] = l.mark()
+	}
+	return st
+}
+
+// Next is the offset after the last change that the machine was given.
+func (m *Machine) Next(partition int) int64 { return m.ledger(partition).next }
+
+// Counts tells how much the machine holds.
+func (m *Machine) Counts() Counts {
+	return Counts{
+		Open: m.open, InFlight: m.inFlight, Limit: m.limit,
+		Parked: m.parked, ParkedBytes: m.parkedBytes, Lanes: len(m.lanes),
+	}
+}
+
+func (m *Machine) ledger(partition int) *ledger {
+	l := m.ledgers[partition]
+	if l == nil {
+		l = &ledger{}
+		m.ledgers[partition] = l
+	}
+	return l
+}
