@@ -1,0 +1,101 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Config says which cluster to use, and how patiently.
+type Config struct {
+	// Brokers are host:port pairs to begin with; the cluster names the others.
+	Brokers []string `yaml:"brokers"`
+	// ClientID is shown in the brokers' logs.
+	ClientID string `yaml:"client_id"`
+	// Compression of produced batches: none, snappy, lz4, zstd or gzip.
+	Compression string `yaml:"compression"`
+	// CreateTopics lets Produce create a topic that is not there.
+	CreateTopics bool `yaml:"create_topics"`
+	// ProduceTimeout bounds one call of Produce, retries included. A cluster that
+	// loses a broker may need 15 s to answer again.
+	ProduceTimeout time.Duration `yaml:"produce_timeout"`
+	// SessionTimeout is how long a group waits for a member that fell silent. A
+	// batch should be handled within it.
+	SessionTimeout time.Duration `yaml:"session_timeout"`
+	// HeartbeatInterval is how soon a member notices that its group changed.
+	HeartbeatInterval time.Duration `yaml:"heartbeat_interval"`
+	// MaxWait is how long a fetch waits for records. It is also how long an idle
+	// reader holds up a rebalance; below 500 ms a network's round trips time out.
+	MaxWait time.Duration `yaml:"max_wait"`
+	// TopicsInterval is how often a group looks for new topics and partitions.
+	TopicsInterval time.Duration `yaml:"topics_interval"`
+	// MetadataTTL is how old the known list of topics may be.
+	MetadataTTL time.Duration `yaml:"metadata_ttl"`
+	// DrainTimeout is how long handlers may go on after the end of Consume's ctx.
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// ReadTimeout bounds reads from a broker that have no limit of their own.
+	ReadTimeout time.Duration `yaml:"read_timeout"`
+	// RefuseFor is how long a broker that accepted a connection and then said
+	// nothing is not tried again.
+	RefuseFor time.Duration `yaml:"refuse_for"`
+}
+
+var codecs = map[string]kafka.Compression{
+	"none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd,
+}
+
+// DefaultConfig returns measured settings, without brokers.
+func DefaultConfig() Config {
+	return Config{
+		ClientID:          "fresnel",
+		Compression:       "snappy",
+		CreateTopics:      true,
+		ProduceTimeout:    30 * time.Second,
+		SessionTimeout:    30 * time.Second,
+		HeartbeatInterval: time.Second,
+		MaxWait:           500 * time.Millisecond,
+		TopicsInterval:    3 * time.Second,
+		MetadataTTL:       2 * time.Second,
+		DrainTimeout:      5 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		RefuseFor:         15 * time.Second,
+	}
+}
+
+// Validate reports every problem, each with its key. No brokers is no problem
+// here: the embedded one may be meant.
+func (c Config) Validate() error {
+	var errs []error
+	for i, b := range c.Brokers {
+		if _, _, err := net.SplitHostPort(b); err != nil {
+			errs = append(errs, fmt.Errorf("brokers[%d]: %w", i, err))
+		}
+	}
+	if _, ok := codecs[c.Compression]; !ok {
+		names := slices.Sorted(maps.Keys(codecs))
+		errs = append(errs, fmt.Errorf("compression: %q is none of %s", c.Compression, strings.Join(names, ", ")))
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"produce_timeout", c.ProduceTimeout}, {"session_timeout", c.SessionTimeout},
+		{"heartbeat_interval", c.HeartbeatInterval}, {"max_wait", c.MaxWait},
+		{"topics_interval", c.TopicsInterval}, {"metadata_ttl", c.MetadataTTL},
+		{"drain_timeout", c.DrainTimeout}, {"read_timeout", c.ReadTimeout}, {"refuse_for", c.RefuseFor},
+	} {
+		if d.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s: must be positive", d.key))
+		}
+	}
+	if c.HeartbeatInterval*3 > c.SessionTimeout {
+		errs = append(errs, errors.New("heartbeat_interval: must be at most a third of session_timeout"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,275 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/fresnel-search/fresnel/listener/stream"
+)
+
+// GroupConfig says what a consumer group reads.
+type GroupConfig struct {
+	Group    string
+	Topics   []string         // by name
+	Patterns []*regexp.Regexp // and by pattern; both may appear later
+	// Hold, if set, is asked before each batch; while it reports true the partition
+	// is left alone. It must be quick.
+	Hold func(stream.Partition) bool
+}
+
+// group is one running Consume.
+type group struct {
+	c          *Client
+	cfg        GroupConfig
+	newHandler stream.NewHandler
+	stop       context.Context // Consume's
+	handling   context.Context // what handlers get: ends a while after stop
+
+	mu      sync.Mutex
+	topics  map[string]int
+	workers map[stream.Partition]*worker
+}
+
+// Consume is a member of a consumer group until ctx is done. It makes a handler for
+// each partition that it is assigned and gives it the partition's records; see
+// stream.Handler for what it promises. Topics and partitions that appear later are
+// picked up. A handler's error pauses its partition alone. When ctx is done the
+// batches at hand are finished, committed, and the group is left. A client runs
+// each group once.
+func (c *Client) Consume(ctx context.Context, cfg GroupConfig, newHandler stream.NewHandler) error {
+	handling, cancel := drainable(ctx, c.cfg.DrainTimeout)
+	defer cancel()
+	g := &group{c: c, cfg: cfg, newHandler: newHandler, stop: ctx, handling: handling, workers: map[stream.Partition]*worker{}}
+	if err := c.enter(g); err != nil {
+		return err
+	}
+	defer c.leave(g)
+	for {
+		topics := g.awaitTopics(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := g.member(ctx, topics); err != nil {
+			return fmt.Errorf("consumer group %s: %w", cfg.Group, err)
+		}
+	}
+}
+
+// drainable returns a context that ends d after ctx.
+func drainable(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stopped := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		if sleep(out, d) {
+			cancel(fmt.Errorf("drain_timeout of %s", d))
+		}
+	})
+	return out, func() {
+		cancel(context.Canceled)
+		if !unhook() {
+			<-stopped
+		}
+	}
+}
+
+func (c *Client) enter(g *group) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, running := c.groups[g.cfg.Group]; running {
+		return fmt.Errorf("consumer group %s: already running in this client", g.cfg.Group)
+	}
+	c.groups[g.cfg.Group] = g
+	return nil
+}
+
+func (c *Client) leave(g *group) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.groups, g.cfg.Group)
+}
+
+// awaitTopics waits for a topic to read. Joining without one would leave kafka-go's
+// group with an empty assignment for ever.
+func (g *group) awaitTopics(ctx context.Context) map[string]int {
+	said := false
+	for {
+		there, err := g.c.topics(ctx)
+		if err != nil && ctx.Err() == nil {
+			g.c.log.Warn("topics not listed", "group", g.cfg.Group, "err", err)
+		}
+		if found := matching(there, g.cfg.Topics, g.cfg.Patterns); len(found) > 0 {
+			g.mu.Lock()
+			g.topics = found
+			g.mu.Unlock()
+			return found
+		}
+		if err == nil && !said {
+			g.c.log.Info("waiting for a topic to read", "group", g.cfg.Group, "topics", g.cfg.Topics, "patterns", fmt.Sprint(g.cfg.Patterns))
+			said = true
+		}
+		if !sleep(ctx, min(g.c.cfg.TopicsInterval, time.Second)) {
+			return nil
+		}
+	}
+}
+
+// member joins for the given topics and stays until they change or ctx is done.
+func (g *group) member(ctx context.Context, topics map[string]int) error {
+	c := g.c
+	names := slices.Sorted(maps.Keys(topics))
+	cg, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: g.cfg.Group, Brokers: c.cfg.Brokers, Dialer: c.dialer, Topics: names,
+		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
+		HeartbeatInterval: c.cfg.HeartbeatInterval, SessionTimeout: c.cfg.SessionTimeout, RebalanceTimeout: c.cfg.SessionTimeout,
+		JoinGroupBackoff: time.Second, StartOffset: kafka.FirstOffset, ErrorLogger: c.kafkaLog(g.cfg.Group),
+	})
+	if err != nil {
+		return err
+	}
+	c.log.Info("joining consumer group", "group", g.cfg.Group, "topics", names)
+	mctx, changed := context.WithCancel(ctx)
+	defer changed()
+	for mctx.Err() == nil {
+		gen, err := cg.Next(mctx)
+		if err != nil { // normal while a cluster moves things around; Next may be called again
+			if mctx.Err() == nil {
+				c.log.Debug("no assignment yet", "group", g.cfg.Group, "err", err)
+			}
+			continue
+		}
+		g.begin(gen, topics, changed)
+	}
+	return g.closeMember(cg)
+}
+
+// closeMember leaves the group once the workers have ended. kafka-go's Close has
+// been seen to hang, so there is a limit.
+func (g *group) closeMember(cg *kafka.ConsumerGroup) error {
+	done := make(chan error, 1)
+	go func() { done <- cg.Close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(g.c.cfg.SessionTimeout + g.c.cfg.DrainTimeout + closeLimit):
+		return errors.New("hangs on close")
+	}
+}
+
+// begin starts one worker per partition of a generation, and a watch on the topics.
+// The generation ends when any of them returns, and the next is joined when all have.
+func (g *group) begin(gen *kafka.Generation, topics map[string]int, changed func()) {
+	g.c.metrics.generations.Inc()
+	var ps []stream.Partition
+	for topic, as := range gen.Assignments {
+		for _, a := range as {
+			ps = append(ps, stream.Partition{Topic: topic, ID: a.ID})
+		}
+	}
+	g.c.log.Info("partitions assigned", "group", g.cfg.Group, "generation", gen.ID, "count", len(ps))
+	gen.Start(func(gctx context.Context) {
+		if g.watch(gctx, topics) {
+			changed()
+		}
+	})
+	if len(ps) == 0 {
+		return
+	}
+	gen.Start(func(gctx context.Context) { g.work(gctx, gen, ps) })
+}
+
+// watch returns true when the topics to read are no longer those joined for.
+func (g *group) watch(gctx context.Context, joined map[string]int) bool {
+	ctx, cancel := ending(g.stop, gctx)
+	defer cancel()
+	for sleep(ctx, g.c.cfg.TopicsInterval) {
+		there, err := g.c.topics(ctx)
+		if err != nil {
+			continue
+		}
+		if now := matching(there, g.cfg.Topics, g.cfg.Patterns); !maps.Equal(now, joined) {
+			g.c.log.Info("topics changed", "group", g.cfg.Group, "count", len(now))
+			return true
+		}
+	}
+	return false
+}
+
+// ending returns a context that ends with either; a generation's is of kafka-go's
+// own type, which knows no parents.
+func ending(ctx, gctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(gctx, cancel)
+	return out, func() {
+		unhook()
+		cancel()
+	}
+}
+
+// work runs the partitions of a generation until it ends.
+func (g *group) work(gctx context.Context, gen *kafka.Generation, ps []stream.Partition) {
+	ctx, cancel := ending(g.stop, gctx)
+	defer cancel()
+	workers, err := g.assign(ctx, gen, ps)
+	if err != nil {
+		if ctx.Err() == nil {
+			g.c.log.Warn("assignment not taken", "group", g.cfg.Group, "err", err)
+			sleep(ctx, time.Second)
+		}
+		return
+	}
+	g.setWorkers(workers)
+	defer g.setWorkers(nil)
+	var wg sync.WaitGroup
+	for _, w := range workers {
+		wg.Go(func() {
+			defer cancel() // one that gives up ends the generation
+			w.run(ctx)
+		})
+	}
+	wg.Wait()
+}
+
+func (g *group) setWorkers(ws []*worker) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.workers)
+	for _, w := range ws {
+		g.workers[w.partition] = w
+	}
+}
+
+// assign reads back what the partitions' last owners committed.
+func (g *group) assign(ctx context.Context, gen *kafka.Generation, ps []stream.Partition) (ws []*worker, err error) {
+	var done map[stream.Partition]Committed
+	var bounds map[stream.Partition]span
+	err = persist(ctx, func() error {
+		var err error
+		if done, err = g.c.committed(ctx, g.cfg.Group, ps); err != nil {
+			return err
+		}
+		bounds, err = g.c.bounds(ctx, ps)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range ps {
+		w := &worker{g: g, gen: gen, partition: p, hold: g.cfg.Hold}
+		at, found := done[p]
+		if !found {
+			at.Offset = bounds[p].first
+		}
+		w.start(at, bounds[p])
+		ws = append(ws, w)
+	}
+	return ws, nil
+}
