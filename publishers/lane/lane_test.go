@@ -382,3 +382,20 @@ func TestRestoredDeliveryWaitsForWhatTheLogHasBeforeIt(t *testing.T) {
 	want(t, "picked", b.picked(), []string{"a/5"})
 	want(t, "next", b.Next(0), 6)
 }
+
+func TestRedeliveredDeadLetterWaitsForWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.take("a", "a", "a")
+	b.picked()
+	b.answer(ok, "a/0")
+	want(t, "picked", b.picked(), []string{"a/1"})
+	want(t, "adopted", b.Adopt(lane.Parked{ID: "a/0", Lane: "a", Offset: 0}), true)
+	want(t, "adopted twice", b.Adopt(lane.Parked{ID: "a/0", Lane: "a", Offset: 0}), false)
+	want(t, "picked beside it", b.picked(), nil)
+	b.answer(ok, "a/1")
+	want(t, "picked", b.picked(), []string{"a/0"})
+	b.answer(ok, "a/0")
+	want(t, "picked", b.picked(), []string{"a/2"})
+	want(t, "stored", b.stored(), []string{"unpark a/0"})
+}
