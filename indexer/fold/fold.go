@@ -8,7 +8,14 @@
 // mutation makes is exactly one entry in the outbox and one revision.
 package fold
 
-import "github.com/fresnel-search/fresnel/indexer/resource"
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
+	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/plugins/change"
+)
 
 // Rules is what the fold must know of one resource type. The catalogue makes it.
 type Rules struct {
@@ -58,7 +65,9 @@ type Parent struct {
 // Outcome is what became of a mutation. Each mutation has exactly one.
 type Outcome string
 
-// The outcomes, as they stand in the books.
+// The outcomes, as they stand in the books. A Silent mutation that moved a
+// tombstone leaves an entry without Action, so that the deletion can be shown again
+// with the bytes that it had.
 const (
 	Applied Outcome = "applied" // a visible transition: one revision, one outbox entry
 	Silent  Outcome = "silent"  // the state moved without visible effect
@@ -70,5 +79,169 @@ const (
 // not stored yet has only its Ref, and must be given its Lineage by the caller.
 // Events, cascades and mutations of another resource are programmer errors.
 func Apply(r *Rules, d *resource.Document, m *resource.Mutation, at resource.Position) Outcome {
-	panic("to be written")
+	if m.Ref != d.Ref || r.Type != d.Ref.Type {
+		panic("fold: mutation, document and rules are not of one resource")
+	}
+	f := folding{r: r, d: d, m: m, was: phaseOf(&d.State), owner: d.Owner, readers: d.Readers}
+	f.merge()
+	if !f.moved {
+		return Stale
+	}
+	d.State.Edition++
+	if f.relink || len(f.changed) > 0 || f.fields != nil {
+		f.derive()
+	}
+	return f.conclude(at)
+}
+
+// phase is what the world knows of a resource: nothing, that it is, or that it was.
+type phase int
+
+const (
+	ghost phase = iota
+	live
+	deleted
+)
+
+func phaseOf(s *resource.State) phase {
+	switch {
+	case !s.Named:
+		return ghost
+	case !s.Deleted.IsZero() && !s.Revived.After(s.Deleted):
+		return deleted
+	}
+	return live
+}
+
+// folding is one mutation on its way into a document.
+type folding struct {
+	r *Rules
+	d *resource.Document
+	m *resource.Mutation
+
+	moved   bool                       // something in the state is news
+	relink  bool                       // a heritage came
+	changed []string                   // the fields that differ, each once
+	before  map[string]json.RawMessage // the values of those that had one
+	fields  map[string]json.RawMessage // all fields before, if a revival dropped some
+
+	was     phase
+	owner   string
+	readers []resource.Principal
+}
+
+// set gives a field its value, or none, and notes the difference.
+func (f *folding) set(name string, v json.RawMessage) {
+	old, had := f.d.Fields[name]
+	null := resource.IsNull(v)
+	if null && !had || had && bytes.Equal(old, v) {
+		return
+	}
+	f.changed = append(f.changed, name)
+	if had {
+		if f.before == nil {
+			f.before = make(map[string]json.RawMessage)
+		}
+		f.before[name] = old
+	}
+	if null {
+		delete(f.d.Fields, name)
+		return
+	}
+	if f.d.Fields == nil {
+		f.d.Fields = make(map[string]json.RawMessage, len(f.m.Fields)+len(f.m.Sets))
+	}
+	f.d.Fields[name] = v
+}
+
+// differ finds the changed fields anew after a revival had dropped some of them.
+func (f *folding) differ() {
+	was := f.fields
+	f.changed, f.before, f.fields = nil, nil, nil
+	for name, v := range was {
+		if now, ok := f.d.Fields[name]; !ok || !bytes.Equal(v, now) {
+			f.changed = append(f.changed, name)
+			if f.before == nil {
+				f.before = make(map[string]json.RawMessage)
+			}
+			f.before[name] = v
+		}
+	}
+	for name := range f.d.Fields {
+		if _, ok := was[name]; !ok {
+			f.changed = append(f.changed, name)
+		}
+	}
+}
+
+// conclude turns the difference made into an entry, if anybody can see it.
+func (f *folding) conclude(at resource.Position) Outcome {
+	if f.fields != nil {
+		f.differ()
+	}
+	d, now := f.d, phaseOf(&f.d.State)
+	d.Deleted = now == deleted
+	differs := len(f.changed) > 0 || f.owner != d.Owner || !slices.Equal(f.readers, d.Readers)
+	if now == ghost || now == f.was && !differs {
+		return Silent
+	}
+	e := resource.Entry{
+		At: at, Time: f.m.Stamp.When(), Cause: f.m.Cause,
+		WasDeleted: f.was == deleted, OwnerBefore: f.owner, ReadersBefore: f.readers,
+	}
+	if f.was != ghost {
+		slices.Sort(f.changed)
+		e.Changed, e.Before = f.changed, f.before
+	}
+	outcome := Applied
+	switch {
+	case now == deleted && f.was == deleted:
+		outcome = Silent
+	case now == deleted:
+		e.Action, e.TenantVisible = change.Deleted, true
+	case f.was != live:
+		e.Action, e.TenantVisible = change.Created, true
+	default:
+		e.Action, e.TenantVisible = change.Updated, f.visible()
+	}
+	if outcome == Applied {
+		f.count(&e)
+	}
+	e.Revision, e.TenantRevision = d.Revision, d.TenantRevision
+	d.Outbox = append(d.Outbox, e)
+	return outcome
+}
+
+// count makes the entry a revision.
+func (f *folding) count(e *resource.Entry) {
+	d, stamp := f.d, f.m.Stamp
+	d.Revision++
+	if e.TenantVisible {
+		d.TenantRevision++
+	}
+	e.Late = d.State.Shown.After(stamp)
+	if !e.Late {
+		d.State.Shown = stamp
+	}
+	if e.Time.After(d.Changed) {
+		d.Changed = e.Time
+	}
+}
+
+// visible reports whether a tenant with sight of the resource can see a difference.
+func (f *folding) visible() bool {
+	for _, name := range f.changed {
+		if f.r.Hidden == nil {
+			return true
+		}
+		if f.r.Hidden(name) {
+			continue
+		}
+		was, _ := resource.Strip(name, f.before[name], f.r.Hidden)
+		now, _ := resource.Strip(name, f.d.Fields[name], f.r.Hidden)
+		if !bytes.Equal(was, now) {
+			return true
+		}
+	}
+	return false
 }

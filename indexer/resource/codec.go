@@ -66,11 +66,11 @@ func (m *Mutation) check() error {
 		return errors.New("heritage names no parent")
 	}
 	switch m.Kind {
-	case Full, Partial, Delete, Put, Drop:
+	case Full, Partial, Delete, Put, Drop, Inherit, Event:
 		if m.Stamp.IsZero() {
 			return errors.New("stamp is zero")
 		}
-	case Inherit, Cascade, Event:
+	case Cascade:
 	default:
 		return errors.New("unknown kind")
 	}
