@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // parser turns decoded JSON into nodes and counts what it has made against limits.
@@ -65,6 +66,25 @@ func (p *parser) leave() { p.depth-- }
 func (p *parser) count(path string) error {
 	if p.clauses++; p.clauses > p.limits.Clauses {
 		return errorAt(path, "the query has more than %d clauses", p.limits.Clauses)
+	}
+	return nil
+}
+
+// countWords counts each word of a text but the first, which its clause stands for:
+// a store looks every one up.
+func (p *parser) countWords(path, text string) error {
+	words, inside := 0, false
+	for _, r := range text {
+		letter := unicode.IsLetter(r) || unicode.IsDigit(r)
+		if letter && (!inside || unicode.In(r, unicode.Han, unicode.Hiragana)) {
+			words++
+		}
+		inside = letter
+	}
+	for i := 1; i < words; i++ {
+		if err := p.count(path); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -329,6 +349,9 @@ func (p *parser) match(path string, v any) (Node, error) {
 	if n.Text == nil {
 		return nil, errorAt(join(o.path, "query"), "is required")
 	}
+	if err := p.countWords(o.path, valueText(n.Text)); err != nil {
+		return nil, err
+	}
 	switch name {
 	case idField:
 		return IDs{Values: []string{valueText(n.Text)}, Boost: n.Boost}, nil
@@ -357,6 +380,9 @@ func (p *parser) phrase(path string, v any) (Node, error) {
 		return nil, errorAt(join(o.path, "query"), "is required")
 	}
 	n.Text = valueText(text)
+	if err := p.countWords(o.path, n.Text); err != nil {
+		return nil, err
+	}
 	switch name {
 	case idField:
 		return IDs{Values: []string{n.Text}, Boost: n.Boost}, nil

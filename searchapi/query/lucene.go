@@ -36,7 +36,7 @@ func (p *parser) queryString(path string, v any) (Node, error) {
 	if err := o.done(); err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(text) == "" {
+	if strings.TrimFunc(text, isSpace) == "" {
 		return MatchNone{}, nil
 	}
 	l := &lucene{p: p, free: f, lex: lexer{text: []rune(text)}}
@@ -331,14 +331,28 @@ func (l *lucene) leaf(n Node, err error) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	spread := 1
-	if b, ok := n.(Bool); ok {
-		spread += len(b.Should)
-	}
-	for range spread {
-		if err := l.p.count(""); err != nil {
-			return nil, err
-		}
+	if err := l.p.countLeaf(n); err != nil {
+		return nil, err
 	}
 	return l.boosted(n)
+}
+
+// countLeaf counts a leaf of free text by what it makes a store look up.
+func (p *parser) countLeaf(n Node) error {
+	if err := p.count(""); err != nil {
+		return err
+	}
+	switch n := n.(type) {
+	case Match:
+		return p.countWords("", valueText(n.Text))
+	case MatchPhrase:
+		return p.countWords("", n.Text)
+	case Bool:
+		for range n.Should {
+			if err := p.count(""); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

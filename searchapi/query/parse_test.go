@@ -115,6 +115,7 @@ func TestParseRefusesWhatItDoesNotKnowAtItsPath(t *testing.T) {
 		{"a source", `{"_source":5}`, "_source", "a number"},
 		{"too deep", `{"query":` + deep + `}`, "query" + strings.Repeat(".bool.must", 32), "32 deep"},
 		{"too many clauses", `{"query":` + many + `}`, "query.bool.should[1023]", "1024 clauses"},
+		{"too many words", `{"query":{"match":{"a":"` + strings.Repeat("w-", 1100) + `"}}}`, "query.match.a", "1024 clauses"},
 		{"too many terms", `{"query":` + terms + `}`, "query.terms", "10000 values"},
 		{"a long pattern", `{"query":{"wildcard":{"a":"` + strings.Repeat("?", 300) + `"}}}`, "query.wildcard.a", "256"},
 		{"deep JSON", strings.Repeat(`[`, 5000), "body", "nested too deeply"},

@@ -97,15 +97,16 @@ func (s *simple) operand(r rune) (Node, error) {
 // add puts a clause behind the others; a change of operator makes what was read so
 // far the first clause of the next.
 func (s *simple) add(c *chain, n Node) error {
-	if n != nil && c.negative {
-		n = Bool{MustNot: []Node{n}}
-	}
+	negative := c.negative
 	c.negative = false
 	if n == nil {
 		return nil
 	}
-	if err := s.p.count(""); err != nil {
+	if err := s.p.countLeaf(n); err != nil {
 		return err
+	}
+	if negative {
+		n = Bool{MustNot: []Node{n}}
 	}
 	if c.top == nil {
 		c.top, c.op = n, 0
