@@ -1,0 +1,217 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/fresnel-search/fresnel/plugins/publisherv1"
+	"github.com/fresnel-search/fresnel/plugins/sdk"
+	"github.com/fresnel-search/fresnel/publishers/host"
+)
+
+// runMode is what the test binary does as a plugin; good ones do not return.
+func runMode(mode string) int {
+	switch mode {
+	case "host":
+		return runHost()
+	case "silent":
+		select {}
+	case "exit":
+		for i := range 30 {
+			fmt.Fprintf(os.Stderr, "line %d of its misery\n", i)
+		}
+		return 3
+	case "fail-twice":
+		if n, err := os.ReadFile(os.Getenv("COUNTER")); err != nil || len(n) < 2 {
+			must(os.WriteFile(os.Getenv("COUNTER"), append(n, 'x'), 0o600))
+			return 1
+		}
+	case "evil-stderr":
+		fmt.Fprintln(os.Stderr, strings.Join([]string{
+			`{"@message":1}`, `{"@level":5}`, `{"@message":null}`, `{"@timestamp":12}`, `{"level":{},"msg":[]}`, `{`,
+			`null`, "\x00\xff", strings.Repeat("x", 1<<20), `{"@level":"warn","@message":"the last of them"}`,
+		}, "\n"))
+	case "chatty-stdout":
+		fmt.Println("Hello, I am a plugin!")
+	case "long-stdout":
+		stdout := os.Stdout
+		go func() {
+			for range 20 {
+				fmt.Fprint(stdout, strings.Repeat("x", 70_000))
+			}
+			fmt.Fprintln(os.NewFile(2, "stderr"), `{"level":"warn","msg":"wrote it all"}`)
+		}()
+	case "grandchild":
+		child := exec.Command("sleep", "60")
+		child.Stderr, child.Stdout = os.Stderr, os.Stdout
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		must(child.Start())
+	case "raw":
+		serveRaw(&huge{})
+	}
+	sdk.Main(fake())
+	return 0
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+type fakeConfig struct {
+	Outbound sdk.Outbound `json:"outbound,omitzero"`
+	Greeting string       `json:"greeting,omitempty"`
+}
+
+// fake does what the destination says.
+func fake() sdk.Publisher[fakeConfig, struct{}] {
+	return sdk.Publisher[fakeConfig, struct{}]{
+		Name: "fake", Version: "1.2.3", Schemes: []string{"fake"}, Publish: fakePublish,
+	}
+}
+
+func fakePublish(ctx context.Context, c *fakeConfig, d *sdk.Destination[struct{}], ev *sdk.Event) error {
+	verb, arg, _ := strings.Cut(strings.TrimPrefix(d.URI, "fake://"), "/")
+	switch verb {
+	case "ok":
+		return nil
+	case "config":
+		return sdk.Reject(errors.New(c.Greeting + " " + strings.Join(c.Outbound.Allow, " ")))
+	case "env":
+		return sdk.Reject(errors.New(strings.Join(os.Environ(), " ")))
+	case "print":
+		fmt.Println("printed to stdout")
+		fmt.Fprintln(os.Stderr, "printed to stderr")
+		slog.Error("logged by slog", "secret", d.Secrets["secret"])
+		return nil
+	case "flood":
+		for i := range 20_000 {
+			slog.Info("flood", "i", i)
+		}
+		return nil
+	case "exit-on":
+		if ev.DeliveryID == arg {
+			<-ctx.Done() // the test kills us
+		}
+		return nil
+	case "slow":
+		pause, err := time.ParseDuration(arg)
+		must(err)
+		select {
+		case <-time.After(pause):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case "hang":
+		<-ctx.Done()
+		return ctx.Err()
+	case "deadlock":
+		select {}
+	case "panic":
+		panic("at the delivery of " + ev.DeliveryID)
+	case "crash":
+		go panic("in a goroutine of its own")
+		<-ctx.Done()
+	}
+	return errors.New("unknown verb")
+}
+
+// huge is a publisher by hand, without the SDK: no lifeline, no ignored signals, and
+// an answer of 8 MiB to GetStatus once a file says so.
+type huge struct {
+	publisherv1.UnimplementedPublisherServer
+}
+
+func (*huge) GetInfo(context.Context, *publisherv1.GetInfoRequest) (*publisherv1.GetInfoResponse, error) {
+	return &publisherv1.GetInfoResponse{Name: "raw", Version: "0.1.0"}, nil
+}
+
+func (*huge) Configure(context.Context, *publisherv1.ConfigureRequest) (*publisherv1.ConfigureResponse, error) {
+	return &publisherv1.ConfigureResponse{}, nil
+}
+
+func (*huge) GetStatus(context.Context, *publisherv1.GetStatusRequest) (*publisherv1.GetStatusResponse, error) {
+	st := &publisherv1.GetStatusResponse{State: publisherv1.GetStatusResponse_STATE_OK}
+	if _, err := os.Stat(os.Getenv("HUGE")); err == nil {
+		st.Message = strings.Repeat("x", 8<<20)
+	}
+	return st, nil
+}
+
+// Publish acks twice, acks strangers, and leaves out the last one; or it hangs.
+func (*huge) Publish(req *publisherv1.PublishRequest, stream publisherv1.Publisher_PublishServer) error {
+	ds := req.GetDeliveries()
+	if req.GetDestinations()[0].GetUri() == "raw:hang" {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}
+	ok := &publisherv1.DeliveryResult_Delivered{Delivered: &publisherv1.Delivered{}}
+	results := []*publisherv1.DeliveryResult{{DeliveryId: "stranger", Outcome: ok}}
+	for _, d := range ds[:len(ds)-1] {
+		r := &publisherv1.DeliveryResult{DeliveryId: d.GetDeliveryId(), Outcome: ok}
+		results = append(results, r, r)
+	}
+	return stream.Send(&publisherv1.PublishResponse{Results: results})
+}
+
+type rawPlugin struct {
+	plugin.NetRPCUnsupportedPlugin
+	server publisherv1.PublisherServer
+}
+
+func (p rawPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	publisherv1.RegisterPublisherServer(s, p.server)
+	return nil
+}
+
+func (rawPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("not a host")
+}
+
+func serveRaw(server publisherv1.PublisherServer) {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			MagicCookieKey: publisherv1.CookieKey, MagicCookieValue: publisherv1.CookieValue,
+		},
+		VersionedPlugins: map[int]plugin.PluginSet{1: {publisherv1.PluginName: rawPlugin{server: server}}},
+		GRPCServer:       plugin.DefaultGRPCServer,
+	})
+	os.Exit(0)
+}
+
+// runHost is a host in a process of its own, for tests that kill it. It prints the
+// pid of its plugin.
+func runHost() int {
+	self, err := os.Executable()
+	must(err)
+	cfg := host.DefaultConfig()
+	cfg.RunDir = os.Getenv("RUN_DIR")
+	cfg.Plugins = map[string]host.PluginConfig{"it": {
+		Path: self, Args: []string{"-test.run=^$"}, Env: map[string]string{modeKey: os.Getenv("INNER_MODE")}, TLS: "off",
+	}}
+	h, err := host.New(cfg, nil, nil)
+	must(err)
+	h.Plugin("it")
+	go func() {
+		for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
+			if ps := h.Processes(); len(ps) == 1 && ps[0].State == host.Ready {
+				fmt.Println(ps[0].PID)
+				return
+			}
+		}
+	}()
+	must(h.Run(context.Background()))
+	return 0
+}
