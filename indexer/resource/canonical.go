@@ -29,8 +29,8 @@ func marshal(v any) ([]byte, error) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string, as Canonical would.
-func appendString(b []byte, s string) []byte {
+// AppendString appends s as a JSON string, as Canonical would.
+func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(s); {

@@ -95,7 +95,7 @@ func (s Stamp) MarshalJSON() ([]byte, error) {
 	b := append(make([]byte, 0, 64), '[')
 	b = strconv.AppendInt(b, s.Time, 10)
 	b = strconv.AppendInt(append(b, ','), s.Version, 10)
-	b = appendString(append(b, ','), s.Message)
+	b = AppendString(append(b, ','), s.Message)
 	return append(b, ']'), nil
 }
 

@@ -42,7 +42,7 @@ func appendObject(b []byte, names []string, n int, fields map[string]json.RawMes
 				}
 			}
 		}
-		b = append(appendString(b, name[n:end]), ':')
+		b = append(AppendString(b, name[n:end]), ':')
 		if end == len(name) {
 			b = append(b, fields[name]...)
 			i++
