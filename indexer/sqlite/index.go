@@ -1,0 +1,205 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+
+	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
+)
+
+// batch is the work of one call on the inverted table. Rows are inserted at its end,
+// in the table's order.
+type batch struct {
+	w      *writer
+	schema *compile.Schema
+	add    []termRow
+}
+
+type termRow struct {
+	compile.Row
+	doc int64
+}
+
+// indexed is a document that was written: as it was and as it is, with its rows.
+type indexed struct {
+	doc      int64
+	old, new *resource.Document
+	rows     []compile.Row
+}
+
+func visible(d *resource.Document) bool { return !d.Ghost() && !d.Deleted }
+
+// index brings what searches see of a document from the old state to the new one;
+// only rows that differ are touched.
+func (b *batch) index(ctx context.Context, x indexed) error {
+	was, err := b.schema.Rows(x.old)
+	if err != nil {
+		return err
+	}
+	changed := visible(x.old) != visible(x.new)
+	is := x.rows
+	for len(was) > 0 || len(is) > 0 {
+		c := -1
+		switch {
+		case len(was) == 0:
+			c = 1
+		case len(is) > 0:
+			c = was[0].Compare(is[0])
+		}
+		if c <= 0 {
+			if c < 0 {
+				changed = true
+				if err := b.removeTerm(ctx, x.doc, was[0]); err != nil {
+					return err
+				}
+			}
+			was = was[1:]
+		}
+		if c >= 0 {
+			if c > 0 {
+				changed = true
+				b.add = append(b.add, termRow{is[0], x.doc})
+			}
+			is = is[1:]
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return b.live(ctx, x)
+}
+
+func (b *batch) removeTerm(ctx context.Context, doc int64, r compile.Row) error {
+	_, err := b.w.stmts.removeTerm.ExecContext(ctx, r.Field, r.Value.Arg(), doc, r.Elem, r.Pos)
+	return err
+}
+
+// live writes or removes the row that makes a document visible.
+func (b *batch) live(ctx context.Context, x indexed) error {
+	if !visible(x.new) {
+		_, err := b.w.stmts.removeLive.ExecContext(ctx, x.doc)
+		return err
+	}
+	_, err := b.w.stmts.insertLive.ExecContext(ctx, x.doc, x.new.Ref.Type, b.schema.SortKeys(x.new.Ref.ID, x.rows))
+	return err
+}
+
+// children brings the list of children from the old document to the new one.
+func (b *batch) children(ctx context.Context, old, d *resource.Document) error {
+	parents := func(d *resource.Document) []resource.Ref {
+		if d.Deleted {
+			return nil
+		}
+		return d.Parents
+	}
+	for _, p := range parents(old) {
+		if !slices.Contains(parents(d), p) {
+			if _, err := b.w.stmts.removeChild.ExecContext(ctx, p.Type, p.ID, d.Ref.Type, d.Ref.ID); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range parents(d) {
+		if !slices.Contains(parents(old), p) {
+			if _, err := b.w.stmts.insertChild.ExecContext(ctx, p.Type, p.ID, d.Ref.Type, d.Ref.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush inserts the rows that wait.
+func (b *batch) flush(ctx context.Context) error {
+	slices.SortFunc(b.add, func(x, y termRow) int {
+		return cmp.Or(cmp.Compare(x.Field, y.Field), x.Value.Compare(y.Value), cmp.Compare(x.doc, y.doc),
+			cmp.Compare(x.Elem, y.Elem), cmp.Compare(x.Pos, y.Pos))
+	})
+	var args []any
+	for _, t := range b.w.stmts.terms {
+		for ; len(b.add) >= t.n; b.add = b.add[t.n:] {
+			args = args[:0]
+			for _, r := range b.add[:t.n] {
+				args = append(args, r.Field, r.Value.Arg(), r.doc, r.Elem, r.Pos)
+			}
+			if _, err := t.stmt.ExecContext(ctx, args...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// indexAgain writes the rows of all documents of a type anew.
+func (s *Store) indexAgain(ctx context.Context, typ string) (n int, err error) {
+	w := s.writer
+	var last int64
+	if err := w.conn.QueryRowContext(ctx, "SELECT coalesce(max(doc),0) FROM docs WHERE type=?", typ).Scan(&last); err != nil || last == 0 {
+		return 0, err
+	}
+	if err := w.prepare(ctx); err != nil {
+		return 0, err
+	}
+	for _, sql := range []string{
+		"DELETE FROM terms WHERE doc IN (SELECT doc FROM docs WHERE type=?)",
+		"DELETE FROM live WHERE type=?",
+	} {
+		if _, err := w.conn.ExecContext(ctx, sql, typ); err != nil {
+			return 0, err
+		}
+	}
+	for after := int64(0); ; {
+		page, err := s.page(ctx, typ, after)
+		if err != nil || len(page) == 0 {
+			return n, errors.Join(err, w.stmts.close())
+		}
+		if err := s.indexPage(ctx, page); err != nil {
+			return n, errors.Join(err, w.stmts.close())
+		}
+		n += len(page)
+		after = page[len(page)-1].doc
+	}
+}
+
+// page reads the next documents of a type, as far as indexing needs them.
+func (s *Store) page(ctx context.Context, typ string, after int64) (page []indexed, err error) {
+	rows, err := s.writer.conn.QueryContext(ctx, "SELECT doc,id,deleted,revision,fields,readers,parents FROM docs "+
+		"WHERE type=? AND doc>? ORDER BY doc LIMIT 500", typ, after)
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		x := indexed{new: &resource.Document{Ref: resource.Ref{Type: typ}}}
+		var fields, readers, parents sql.RawBytes
+		err := rows.Scan(&x.doc, &x.new.Ref.ID, &x.new.Deleted, &x.new.Revision, &fields, &readers, &parents)
+		if err == nil {
+			err = decodeParts(x.new, fields, readers, parents)
+		}
+		if err == nil {
+			x.rows, err = s.schema.Rows(x.new)
+		}
+		if err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		x.old = &resource.Document{Ref: x.new.Ref}
+		page = append(page, x)
+	}
+	return page, rows.Err()
+}
+
+func (s *Store) indexPage(ctx context.Context, page []indexed) error {
+	j := &job{run: func(ctx context.Context, w *writer) error {
+		b := batch{w: w, schema: s.schema}
+		for _, x := range page {
+			if err := b.index(ctx, x); err != nil {
+				return err
+			}
+		}
+		return b.flush(ctx)
+	}}
+	return errors.Join(s.writer.commit(ctx, []*job{j}), j.err)
+}
