@@ -39,7 +39,7 @@ type Config struct {
 	MetadataTTL time.Duration `yaml:"metadata_ttl"`
 	// DrainTimeout is how long handlers may go on after the end of Consume's ctx.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
-	// ReadTimeout bounds reads from a broker that have no limit of their own.
+	// ReadTimeout bounds connecting, and reads that have no limit of their own.
 	ReadTimeout time.Duration `yaml:"read_timeout"`
 	// RefuseFor is how long a broker that accepted a connection and then said
 	// nothing is not tried again.

@@ -138,6 +138,7 @@ func (g *group) member(ctx context.Context, topics map[string]int) error {
 	c.log.Info("joining consumer group", "group", g.cfg.Group, "topics", names)
 	mctx, changed := context.WithCancel(ctx)
 	defer changed()
+	var memberID string
 	for mctx.Err() == nil {
 		gen, err := cg.Next(mctx)
 		if err != nil { // normal while a cluster moves things around; Next may be called again
@@ -146,21 +147,45 @@ func (g *group) member(ctx context.Context, topics map[string]int) error {
 			}
 			continue
 		}
+		memberID = gen.MemberID
 		g.begin(gen, topics, changed)
 	}
-	return g.closeMember(cg)
+	return g.closeMember(cg, memberID)
 }
 
-// closeMember leaves the group once the workers have ended. kafka-go's Close has
-// been seen to hang, so there is a limit.
-func (g *group) closeMember(cg *kafka.ConsumerGroup) error {
+// closeMember leaves the group once the workers have ended. kafka-go forgets to
+// leave if it is stopped in the middle of a rebalance, and waits for the other
+// members if it is stopped while joining: so we leave as well.
+func (g *group) closeMember(cg *kafka.ConsumerGroup, memberID string) error {
 	done := make(chan error, 1)
 	go func() { done <- cg.Close() }()
 	select {
 	case err := <-done:
+		g.leaveAs(memberID)
 		return err
-	case <-time.After(g.c.cfg.SessionTimeout + g.c.cfg.DrainTimeout + closeLimit):
+	case <-time.After(g.c.cfg.DrainTimeout + time.Second):
+	}
+	g.leaveAs(memberID)
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(2 * time.Second):
 		return errors.New("hangs on close")
+	}
+}
+
+func (g *group) leaveAs(memberID string) {
+	if memberID == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.stop), 2*time.Second)
+	defer cancel()
+	res, err := g.c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{GroupID: g.cfg.Group, Members: []kafka.LeaveGroupRequestMember{{ID: memberID}}})
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil && !errors.Is(err, kafka.UnknownMemberId) {
+		g.c.log.Warn("consumer group not left; others wait for session_timeout", "group", g.cfg.Group, "err", err)
 	}
 }
 

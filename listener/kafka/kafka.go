@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
@@ -59,7 +58,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Client, erro
 	g := newGuard(cfg.ReadTimeout, cfg.RefuseFor)
 	t := &kafka.Transport{
 		Dial:        g.dial,
-		DialTimeout: 5 * time.Second,
+		DialTimeout: cfg.ReadTimeout,
 		ClientID:    cfg.ClientID,
 		MetadataTTL: cfg.MetadataTTL,
 	}
@@ -68,7 +67,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Client, erro
 		log:       log,
 		transport: t,
 		client:    &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: t},
-		dialer:    &kafka.Dialer{ClientID: cfg.ClientID, DialFunc: g.dial, Timeout: 5 * time.Second},
+		dialer:    &kafka.Dialer{ClientID: cfg.ClientID, DialFunc: g.dial, Timeout: cfg.ReadTimeout},
 		codec:     codecs[cfg.Compression],
 		groups:    map[string]*group{},
 	}

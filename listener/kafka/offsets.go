@@ -69,6 +69,9 @@ func (c *Client) committed(ctx context.Context, group string, ps []stream.Partit
 	if err == nil {
 		err = res.Error
 	}
+	if errors.Is(err, kafka.GroupIdNotFound) { // it has never committed anything
+		return map[stream.Partition]Committed{}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, err)
 	}
