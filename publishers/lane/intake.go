@@ -20,6 +20,14 @@ func (m *Machine) Room() bool {
 		m.parked < p.MaxParked && m.parkedBytes < p.MaxParkedBytes
 }
 
+// Drained reports whether there is room for a good while, so that a reader that had
+// stopped for want of room may start again without stopping at once.
+func (m *Machine) Drained() bool {
+	p := &m.policy
+	return m.Room() && m.window <= p.Window/2 &&
+		(m.held > 0 || m.bytes <= p.WindowBytes/2 && m.parked <= p.MaxParked/10*9 && m.parkedBytes <= p.MaxParkedBytes/10*9)
+}
+
 // Pass accounts for a change that the subscription does not want. Offsets of one
 // partition must rise from call to call of Pass and Take.
 func (m *Machine) Pass(partition int, offset int64, id string) {

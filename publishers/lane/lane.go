@@ -236,8 +236,21 @@ func (m *Machine) State() State {
 	return st
 }
 
+// Position is the offset after the last change that the machine was given, and that
+// change's id if it is known.
+func (m *Machine) Position(partition int) (next int64, id string) {
+	l := m.ledger(partition)
+	return l.next, l.last
+}
+
 // Next is the offset after the last change that the machine was given.
 func (m *Machine) Next(partition int) int64 { return m.ledger(partition).next }
+
+// Holds reports whether the machine has the delivery, parked or not.
+func (m *Machine) Holds(id string) bool { return m.items[id] != nil }
+
+// Dirty reports whether Writes has something to hand out.
+func (m *Machine) Dirty() bool { return len(m.dirty) > 0 }
 
 // Counts tells how much the machine holds.
 func (m *Machine) Counts() Counts {

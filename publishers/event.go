@@ -1,0 +1,146 @@
+package publishers
+
+import (
+	"strings"
+
+	"github.com/fresnel-search/fresnel/indexer/changelog"
+	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/plugins/change"
+	"github.com/fresnel-search/fresnel/publishers/delivery"
+	"github.com/fresnel-search/fresnel/publishers/filter"
+)
+
+// audience is through whose eyes a subscription looks at the change log.
+type audience struct {
+	changelog.Audience
+	key string // equal for equal audiences
+}
+
+func newAudience(f filter.Filter, adminFields bool) audience {
+	who, all := f.Principals()
+	a := audience{Audience: changelog.Audience{All: all, Principals: who, Hidden: adminFields}}
+	switch {
+	case adminFields:
+		a.key = "operators"
+	case all:
+		a.key = "all"
+	default:
+		var b strings.Builder
+		for _, p := range who {
+			b.WriteString(string(p))
+			b.WriteByte('\n')
+		}
+		a.key = b.String()
+	}
+	return a
+}
+
+// logged is one record of the change log, decoded once for all subscriptions, with
+// what each audience sees of it. It is used by one goroutine at a time.
+type logged struct {
+	partition int
+	offset    int64
+	id        string // the change's; empty if the record cannot be read
+	lane      string
+	entry     *changelog.Entry
+	repeat    bool // it was handed round before
+	views     map[string]view
+}
+
+// view is what one audience sees of a change: nothing, if event is nil.
+type view struct {
+	change *change.Change
+	event  *delivery.Event
+}
+
+// view projects the change for an audience and encodes it, once for each audience.
+func (l *logged) view(project Project, a audience) (view, error) {
+	if v, ok := l.views[a.key]; ok {
+		return v, nil
+	}
+	var v view
+	c, ok := project(l.entry, a.Audience)
+	if ok {
+		e, err := encode(&c)
+		if err != nil {
+			return view{}, err
+		}
+		v = view{change: &c, event: e}
+	}
+	if l.views == nil {
+		l.views = map[string]view{}
+	}
+	l.views[a.key] = v
+	return v, nil
+}
+
+// The CloudEvents attributes that are the same for all events.
+const (
+	source      = "/fresnel"
+	typePrefix  = "org.fresnel.resource."
+	contentType = "application/json"
+	dataSchema  = "dataschema"
+)
+
+// encode makes the event of a change. Equal changes have equal bytes.
+func encode(c *change.Change) (*delivery.Event, error) {
+	data, err := resource.Canonical(c)
+	if err != nil {
+		return nil, err
+	}
+	return &delivery.Event{
+		ID:          c.ID,
+		Type:        typePrefix + string(c.Action),
+		Source:      source,
+		Subject:     c.Resource.Type + "/" + c.Resource.ID,
+		Time:        c.Time,
+		ContentType: contentType,
+		Data:        data,
+		Attributes:  map[string]string{dataSchema: change.DataSchema},
+	}, nil
+}
+
+// recent remembers what was lately seen of each resource, so that a change that the
+// indexer put into the log again after a crash is not taken for a new one. It keeps
+// two generations and forgets the older one when the younger is full.
+type recent struct {
+	young, old map[string]shown
+}
+
+// shown is the latest revision seen of a resource.
+type shown struct {
+	lineage  string
+	revision int64
+}
+
+// generation is how many resources and events a generation of recent keeps.
+const generation = 4096
+
+func newRecent() *recent { return &recent{young: map[string]shown{}} }
+
+// repeats reports whether the entry, or a later one of the same resource, was seen.
+// First occurrences are in the order of revisions, so an older one is a repeat.
+func (r *recent) repeats(e *changelog.Entry) bool {
+	key, now := keyOf(e)
+	was, ok := r.young[key]
+	if !ok {
+		was, ok = r.old[key]
+	}
+	return ok && was.lineage == now.lineage && now.revision <= was.revision
+}
+
+func (r *recent) add(e *changelog.Entry) {
+	key, now := keyOf(e)
+	if len(r.young) >= generation {
+		r.old, r.young = r.young, map[string]shown{}
+	}
+	r.young[key] = now
+}
+
+// keyOf tells a transition by its resource and revision, an event by its id.
+func keyOf(e *changelog.Entry) (string, shown) {
+	if e.Action == change.Event {
+		return "event " + e.ID, shown{}
+	}
+	return e.Ref.Key(), shown{lineage: e.Lineage, revision: e.Revision}
+}

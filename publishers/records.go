@@ -1,0 +1,283 @@
+package publishers
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/fresnel-search/fresnel/indexer/record"
+	"github.com/fresnel-search/fresnel/publishers/delivery"
+	"github.com/fresnel-search/fresnel/publishers/lane"
+)
+
+// The tables of the publishers.
+const (
+	// subscriptionsTable holds one record for each subscription, by name: its
+	// cursors, breaker and suspension.
+	subscriptionsTable = "subscriptions"
+	// parkedTable holds one record for each parked delivery, by name/id.
+	parkedTable = "parked_deliveries"
+)
+
+var errNotParked = errors.New("the record of the parked delivery is gone")
+
+// stateRecord is what the store keeps of a subscription.
+type stateRecord struct {
+	// Writer is the engine that wrote it, to tell a lost answer from a rival.
+	Writer  string    `json:"writer"`
+	Created time.Time `json:"created"`
+	// Removed is when the name was first missing from the configuration.
+	Removed    time.Time            `json:"removed,omitzero"`
+	Cursors    map[int]cursorRecord `json:"cursors"`
+	Breaker    *breakerRecord       `json:"breaker,omitempty"`
+	Suspension *suspensionRecord    `json:"suspension,omitempty"`
+	Gaps       int64                `json:"gaps,omitempty"`
+}
+
+type cursorRecord struct {
+	Offset int64  `json:"offset"`
+	ID     string `json:"id,omitempty"`
+}
+
+type breakerRecord struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	Probes int       `json:"probes"`
+	Code   string    `json:"code,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+type suspensionRecord struct {
+	Since  time.Time `json:"since"`
+	Code   string    `json:"code,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+func (r stateRecord) state() lane.State {
+	st := lane.State{Cursors: map[int]lane.Cursor{}}
+	for id, c := range r.Cursors {
+		st.Cursors[id] = lane.Cursor(c)
+	}
+	if r.Breaker != nil {
+		st.Breaker = lane.Breaker(*r.Breaker)
+	}
+	if r.Suspension != nil {
+		s := lane.Suspension(*r.Suspension)
+		st.Suspension = &s
+	}
+	return st
+}
+
+func (r *stateRecord) set(st lane.State) {
+	r.Cursors = map[int]cursorRecord{}
+	for id, c := range st.Cursors {
+		r.Cursors[id] = cursorRecord(c)
+	}
+	if st.Breaker.Open() {
+		b := breakerRecord(st.Breaker)
+		r.Breaker = &b
+	}
+	if st.Suspension != nil {
+		s := suspensionRecord(*st.Suspension)
+		r.Suspension = &s
+	}
+}
+
+// parkedRecord is a parked delivery with all that an attempt needs.
+type parkedRecord struct {
+	ID        string      `json:"id"`
+	Lane      string      `json:"lane"`
+	Partition int         `json:"partition"`
+	Offset    int64       `json:"offset"`
+	Size      int64       `json:"size"`
+	Length    int64       `json:"length"` // of the event's data
+	Tries     int         `json:"tries,omitempty"`
+	Fails     int         `json:"fails,omitempty"`
+	Due       time.Time   `json:"due,omitzero"`
+	Alone     bool        `json:"alone,omitempty"`
+	Event     eventRecord `json:"event"`
+}
+
+type eventRecord struct {
+	ID          string            `json:"id"`
+	Type        string            `json:"type"`
+	Source      string            `json:"source"`
+	Subject     string            `json:"subject"`
+	Time        time.Time         `json:"time"`
+	ContentType string            `json:"content_type"`
+	Data        []byte            `json:"data"` // of more than maxPlain bytes: as gzip
+	Attributes  map[string]string `json:"attributes,omitempty"`
+}
+
+// maxPlain is how much data a parked record holds as it is. With more the record
+// could be larger than a store takes.
+const maxPlain = 256 << 10
+
+func newEventRecord(e delivery.Event) (eventRecord, error) {
+	r := eventRecord(e)
+	if len(e.Data) <= maxPlain {
+		return r, nil
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write(e.Data)
+	if err = errors.Join(err, z.Close()); err == nil {
+		r.Data = b.Bytes()
+	}
+	return r, err
+}
+
+func (r eventRecord) event(size int64) (*delivery.Event, error) {
+	e := delivery.Event(r)
+	if size <= maxPlain {
+		return &e, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(r.Data))
+	if err != nil {
+		return nil, err
+	}
+	e.Data, err = io.ReadAll(io.LimitReader(z, size))
+	return &e, errors.Join(err, z.Close())
+}
+
+func (p *parkedRecord) parked() lane.Parked {
+	return lane.Parked{
+		ID: p.ID, Lane: p.Lane, Partition: p.Partition, Offset: p.Offset, Size: p.Size,
+		Tries: p.Tries, Fails: p.Fails, Due: p.Due, Alone: p.Alone,
+	}
+}
+
+func parkedKey(subscription, id string) string { return subscription + "/" + id }
+
+// encodeParked makes the record of a parked delivery. One at a time writes it: the
+// owner of the subscription, whose state record is the fence.
+func encodeParked(subscription string, p lane.Parked, e delivery.Event) (record.Record, error) {
+	ev, err := newEventRecord(e)
+	if err != nil {
+		return record.Record{}, err
+	}
+	b, err := json.Marshal(parkedRecord{
+		ID: p.ID, Lane: p.Lane, Partition: p.Partition, Offset: p.Offset, Size: p.Size, Length: int64(len(e.Data)),
+		Tries: p.Tries, Fails: p.Fails, Due: p.Due, Alone: p.Alone, Event: ev,
+	})
+	return record.Record{Table: parkedTable, Key: parkedKey(subscription, p.ID), Value: b, Version: record.Any}, err
+}
+
+// readParked reads the event of a parked delivery; errNotParked if there is none.
+func readParked(ctx context.Context, records record.Store, subscription, id string) (*delivery.Event, error) {
+	r, err := records.Read(ctx, parkedTable, parkedKey(subscription, id))
+	if err != nil {
+		return nil, fmt.Errorf("read parked delivery: %w", err)
+	}
+	if r.Version == 0 {
+		return nil, errNotParked
+	}
+	var p parkedRecord
+	if err := json.Unmarshal(r.Value, &p); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotParked, err)
+	}
+	e, err := p.Event.event(p.Length)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotParked, err)
+	}
+	return e, nil
+}
+
+// scanParked calls fn with each parked record of a subscription.
+func scanParked(ctx context.Context, records record.Store, subscription string, fn func(record.Record) error) error {
+	const page = 100
+	prefix := subscription + "/"
+	for after := prefix; ; {
+		rs, err := records.Scan(ctx, parkedTable, after, page)
+		if err != nil {
+			return fmt.Errorf("scan parked deliveries: %w", err)
+		}
+		for _, r := range rs {
+			if !strings.HasPrefix(r.Key, prefix) {
+				return nil
+			}
+			if err := fn(r); err != nil {
+				return err
+			}
+			after = r.Key
+		}
+		if len(rs) < page {
+			return nil
+		}
+	}
+}
+
+// The headers under which a dead letter keeps what belongs to its event beside the
+// data, named as CloudEvents names them in Kafka.
+const (
+	headerType        = "ce_type"
+	headerSource      = "ce_source"
+	headerSubject     = "ce_subject"
+	headerTime        = "ce_time"
+	headerID          = "ce_id"
+	headerContentType = "content-type"
+	headerAttribute   = "ce_"
+)
+
+// maxDead is how much of an event's data a dead letter keeps.
+const maxDead = 512 << 10
+
+func deadLetter(subscription, topic string, w lane.Write, e delivery.Event, now time.Time) record.DeadLetter {
+	headers := map[string][]byte{}
+	for name, v := range e.Attributes {
+		headers[headerAttribute+name] = []byte(v)
+	}
+	maps.Copy(headers, map[string][]byte{
+		headerType: []byte(e.Type), headerSource: []byte(e.Source), headerSubject: []byte(e.Subject),
+		headerTime: []byte(e.Time.Format(time.RFC3339Nano)), headerID: []byte(e.ID),
+		headerContentType: []byte(e.ContentType),
+	})
+	d := record.DeadLetter{
+		ID: deadID(subscription, w.Parked.ID), Kind: record.DeadDelivery, Reason: w.Code, Detail: w.Detail, Time: now,
+		Topic: topic, Partition: w.Parked.Partition, Offset: w.Parked.Offset, Key: []byte(w.Parked.Lane),
+		Value: e.Data, Headers: headers, Subscription: subscription, Attempts: w.Parked.Tries,
+	}
+	if len(d.Value) > maxDead {
+		d.Value, d.Oversize = d.Value[:maxDead], true
+	}
+	return d
+}
+
+func deadID(subscription, delivery string) string {
+	return record.DeadDelivery + "/" + subscription + "/" + delivery
+}
+
+// deadEvent is the event that a dead letter keeps.
+func deadEvent(d record.DeadLetter) (delivery.Event, error) {
+	at, err := time.Parse(time.RFC3339Nano, string(d.Headers[headerTime]))
+	if err != nil {
+		return delivery.Event{}, fmt.Errorf("dead letter %s: %w", d.ID, err)
+	}
+	e := delivery.Event{
+		ID: string(d.Headers[headerID]), Type: string(d.Headers[headerType]), Source: string(d.Headers[headerSource]),
+		Subject: string(d.Headers[headerSubject]), Time: at, ContentType: string(d.Headers[headerContentType]),
+		Data: d.Value, Attributes: map[string]string{},
+	}
+	for name, v := range d.Headers {
+		switch name {
+		case headerType, headerSource, headerSubject, headerTime, headerID:
+		default:
+			if a, ok := strings.CutPrefix(name, headerAttribute); ok {
+				e.Attributes[a] = string(v)
+			}
+		}
+	}
+	return e, nil
+}
+
+func deadRecord(d record.DeadLetter) (record.Record, error) {
+	b, err := json.Marshal(d)
+	return record.Record{Table: record.DeadLetters, Key: d.ID, Value: b, Version: record.Any}, err
+}
