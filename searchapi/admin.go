@@ -1,0 +1,202 @@
+package searchapi
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/fresnel-search/fresnel/indexer/record"
+	"github.com/fresnel-search/fresnel/searchapi/query"
+)
+
+// Subscriptions is the operators' view of deliveries.
+type Subscriptions interface {
+	List(ctx context.Context) ([]Subscription, error)
+	// Resume lets a subscription go on that was suspended: ErrNotFound, or
+	// ErrConflict if it is not suspended.
+	Resume(ctx context.Context, name string) error
+}
+
+// Subscription is how one subscription is doing.
+type Subscription struct {
+	Name        string           `json:"name"`
+	Publisher   string           `json:"publisher"`
+	Destination string           `json:"destination,omitempty"` // without credentials
+	State       string           `json:"state"`                 // active, waiting, suspended or broken
+	Reason      string           `json:"reason,omitempty"`
+	Lag         int64            `json:"lag"`    // changes between its cursor and the head
+	Parked      int              `json:"parked"` // deliveries that wait for another attempt
+	Counters    map[string]int64 `json:"counters,omitempty"`
+}
+
+// Books is the accounting of what came in.
+type Books interface {
+	Books(ctx context.Context) ([]Book, error)
+}
+
+// Book is the tally of one input partition, from its beginning.
+type Book struct {
+	Role      string `json:"role"` // listener or indexer
+	Topic     string `json:"topic"`
+	Partition int    `json:"partition"`
+	Offset    int64  `json:"offset"` // committed together with the tally
+	// Input is what came in; the Outcomes must add up to it.
+	Input    int64            `json:"input"`
+	Outcomes map[string]int64 `json:"outcomes"`
+	// Reasons split outcomes up: {"dead": {"malformed": 2}}.
+	Reasons map[string]map[string]int64 `json:"reasons,omitempty"`
+	// Notes are counts beside the sum, such as mutations made and offsets lost.
+	Notes map[string]int64 `json:"notes,omitempty"`
+}
+
+// addsUp reports whether everything that came in is accounted for.
+func (b Book) addsUp() bool {
+	var sum int64
+	for _, n := range b.Outcomes {
+		sum += n
+	}
+	return sum == b.Input
+}
+
+// Status is what an operator wants to know first.
+type Status struct {
+	Version string            `json:"version"`
+	Started time.Time         `json:"started"`
+	Roles   []string          `json:"roles,omitempty"`
+	Listen  map[string]string `json:"listen"` // what listens, and where
+	Topics  []string          `json:"topics"` // that are read
+	Data    string            `json:"data,omitempty"`
+}
+
+// adminRoutes lays out the operators' API.
+func (s *Server) adminRoutes(g *gin.RouterGroup) {
+	g.GET("/deadletters", s.listDeadLetters)
+	g.GET("/deadletters/*id", s.getDeadLetter)
+	g.POST("/deadletters/*id", s.replayDeadLetter)
+	g.DELETE("/deadletters/*id", s.dropDeadLetter)
+	g.GET("/subscriptions", s.listSubscriptions)
+	g.POST("/subscriptions/:name/resume", s.resumeSubscription)
+	g.GET("/books", s.books)
+	g.GET("/status", s.status)
+}
+
+func (s *Server) listSubscriptions(c *gin.Context) {
+	if s.deps.Subscriptions == nil {
+		s.fail(c, errNotServed)
+		return
+	}
+	list, err := s.deps.Subscriptions.List(c.Request.Context())
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if list == nil {
+		list = []Subscription{}
+	}
+	s.answer(c, http.StatusOK, gin.H{"subscriptions": list})
+}
+
+func (s *Server) resumeSubscription(c *gin.Context) {
+	if s.deps.Subscriptions == nil {
+		s.fail(c, errNotServed)
+		return
+	}
+	name := c.Param("name")
+	if err := s.deps.Subscriptions.Resume(c.Request.Context(), name); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.answer(c, http.StatusOK, gin.H{"name": name, "resumed": true})
+}
+
+// account is the books of one role.
+type account struct {
+	Partitions []Book           `json:"partitions"`
+	Input      int64            `json:"input"`
+	Outcomes   map[string]int64 `json:"outcomes"`
+	Notes      map[string]int64 `json:"notes,omitempty"`
+	AddsUp     bool             `json:"adds_up"`
+}
+
+func (s *Server) books(c *gin.Context) {
+	if s.deps.Books == nil {
+		s.fail(c, errNotServed)
+		return
+	}
+	list, err := s.deps.Books.Books(c.Request.Context())
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	roles, all := map[string]*account{}, true
+	for _, b := range list {
+		a := roles[b.Role]
+		if a == nil {
+			a = &account{Outcomes: map[string]int64{}, Notes: map[string]int64{}, AddsUp: true}
+			roles[b.Role] = a
+		}
+		a.Partitions = append(a.Partitions, b)
+		a.Input += b.Input
+		for k, n := range b.Outcomes {
+			a.Outcomes[k] += n
+		}
+		for k, n := range b.Notes {
+			a.Notes[k] += n
+		}
+		a.AddsUp = a.AddsUp && b.addsUp()
+		all = all && b.addsUp()
+	}
+	for _, a := range roles {
+		slices.SortFunc(a.Partitions, func(a, b Book) int {
+			return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+		})
+	}
+	s.answer(c, http.StatusOK, gin.H{"books": roles, "adds_up": all})
+}
+
+func (s *Server) status(c *gin.Context) {
+	if s.deps.Status == nil {
+		s.fail(c, errNotServed)
+		return
+	}
+	s.answer(c, http.StatusOK, s.deps.Status())
+}
+
+// letterID is the id in a path: it has slashes of its own.
+func letterID(c *gin.Context) string { return strings.TrimPrefix(c.Param("id"), "/") }
+
+func letterQuery(c *gin.Context) (DeadLetterQuery, error) {
+	q := DeadLetterQuery{Limit: 100}
+	allowed := []string{"kind", "after", "limit"}
+	for key, values := range c.Request.URL.Query() {
+		v := values[len(values)-1]
+		switch key {
+		case "kind":
+			kinds := []string{record.DeadNotification, record.DeadMutation, record.DeadDelivery}
+			if q.Kind = v; v != "" && !slices.Contains(kinds, v) {
+				return q, &query.Error{Path: key, Detail: "must be one of " + strings.Join(kinds, ", ")}
+			}
+		case "after":
+			q.After = v
+		case "limit":
+			n, err := strconv.Atoi(v)
+			if err != nil || n < 1 || n > 1000 {
+				return q, &query.Error{Path: key, Detail: "must be a whole number from 1 to 1000"}
+			}
+			q.Limit = n
+		default:
+			hint := ""
+			if near := query.Nearest(key, allowed); near != "" {
+				hint = "did you mean " + near + "? "
+			}
+			return q, &query.Error{Path: key, Detail: "unknown parameter; " + hint + "allowed here: " + strings.Join(allowed, ", ")}
+		}
+	}
+	return q, nil
+}
