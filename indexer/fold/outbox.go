@@ -1,6 +1,7 @@
 package fold
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -27,6 +28,9 @@ func TooLarge(d *resource.Document) bool { return d.Size() > resource.MaxDocumen
 // shown as before. State, Parents, Changed and Outbox stay as they are, so the
 // result can be shown but not folded further. Before revision 1 nothing was shown.
 func Undo(d *resource.Document, e *resource.Entry) {
+	if d.Fields == nil && len(e.Before) > 0 {
+		d.Fields = make(map[string]json.RawMessage, len(e.Before))
+	}
 	for _, name := range e.Changed {
 		if v, ok := e.Before[name]; ok {
 			d.Fields[name] = v

@@ -309,3 +309,10 @@ func TestDeletionIsShownWithItsReaders(t *testing.T) {
 		t.Errorf("action %s, readers before (-want +got):\n%s", e.Action, diff)
 	}
 }
+
+func TestUndoFillsADocumentThatWasLeftEmpty(t *testing.T) {
+	t.Parallel()
+	d := foldAll(rules(false), []*resource.Mutation{say(resource.Full, 1, "name", `"a"`), say(resource.Partial, 2, "name", `null`)})
+	d.Fields = nil // as a store may load it
+	wantFields(t, fold.AsOf(d, 0), `{"name":"a"}`)
+}
