@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Broker is a running embedded broker.
@@ -90,6 +91,10 @@ func (b *Broker) open() error {
 		return errors.Join(fmt.Errorf("embedded broker: open log in %s: %w; move the folder away to start afresh", b.cfg.Dir, err), closeListener(ln))
 	}
 	b.cluster.Fault(b.gate.faults()...)
+	b.cluster.ControlKey(int16(kmsg.CreateTopics), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		return refuseCreate(r)
+	})
 	return nil
 }
 
@@ -154,7 +159,7 @@ func closeListener(ln net.Listener) error {
 // whole files and keeps each partition's last one, so the last ones of all
 // partitions together must stay a small part of the cap.
 func segmentBytes(limit int64, partitions int) int64 {
-	n := limit / 512
+	n := limit / 1024
 	if partitions > 0 {
 		n = min(n, limit/8/int64(partitions))
 	}
@@ -172,7 +177,7 @@ func (b *Broker) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-b.gate.crossed:
+		case <-b.gate.wake:
 		case <-time.After(wait):
 		}
 		if err := b.Trim(); err != nil {

@@ -2,8 +2,8 @@ package embedded
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,25 +20,23 @@ type gate struct {
 	base    atomic.Int64 // bytes in the folder at the last scan, less those added before it
 	added   atomic.Int64 // bytes taken since the start
 	refused atomic.Int64
-	crossed chan struct{} // the limit was just reached
+	wake    chan struct{} // a scan is due
+	due     atomic.Int64  // value of added at which it is
+	step    int64
 
-	// stale lists partitions whose last segment is full and holds only consumed
-	// records. Another record there closes the segment, so that it can be
-	// deleted; refusing it would keep the room taken for ever.
-	stale sync.Map
+	// idle says that at the last scan nothing was left to be taken: what fills the
+	// folder are rests of segments, and refusing would help nobody. One request
+	// may then pass before the next scan.
+	idle atomic.Bool
 
 	last    kmsg.Request // kfake asks several times about one request
 	verdict bool
 }
 
-type place struct {
-	topic string
-	id    int32
-}
-
 func newGate(cfg Config, bytes int64) *gate {
-	g := &gate{limit: cfg.CapBytes / 10 * 7, prefix: cfg.OwnPrefix, crossed: make(chan struct{}, 1)}
+	g := &gate{limit: cfg.CapBytes / 10 * 7, prefix: cfg.OwnPrefix, wake: make(chan struct{}, 1), step: cfg.CapBytes / 64}
 	g.base.Store(bytes)
+	g.due.Store(g.step)
 	return g
 }
 
@@ -48,21 +46,23 @@ func (g *gate) full() bool { return g.used() >= g.limit }
 
 // scanned corrects the count. before is what added was when the scan began, so
 // that what came meanwhile counts twice rather than not at all.
-func (g *gate) scanned(bytes, before int64) { g.base.Store(bytes - before) }
+func (g *gate) scanned(bytes, before int64, idle bool) {
+	g.base.Store(bytes - before)
+	g.due.Store(before + g.step)
+	g.idle.Store(idle)
+}
 
 func (g *gate) faults() []kfake.Fault {
 	refuse := func(key kmsg.Key, code int16, why string, when func(kmsg.Request) bool) kfake.Fault {
 		return kfake.Fault{Keys: []kmsg.Key{key}, Count: -1, When: when, Err: &kerr.Error{Message: why, Code: code, Description: why}}
 	}
-	lossy := "the embedded broker has neither compaction nor retention of its own: it keeps records until Fresnel has taken them"
 	invalid := kerr.InvalidConfig.Code
 	return []kfake.Fault{
 		refuse(kmsg.Produce, kerr.PolicyViolation.Code,
 			fmt.Sprintf("the embedded broker is full: %d bytes wait for Fresnel to take them; produce again later, or raise cap_bytes", g.limit), g.produce),
 		refuse(kmsg.DeleteRecords, kerr.PolicyViolation.Code, "the embedded broker deletes records itself, once Fresnel has taken them", nil),
-		refuse(kmsg.CreateTopics, invalid, lossy, createsLossy),
-		refuse(kmsg.AlterConfigs, invalid, lossy, altersLossy),
-		refuse(kmsg.IncrementalAlterConfigs, invalid, lossy, altersLossy),
+		refuse(kmsg.AlterConfigs, invalid, noRetention, altersLossy),
+		refuse(kmsg.IncrementalAlterConfigs, invalid, noRetention, altersLossy),
 	}
 }
 
@@ -75,7 +75,7 @@ func (g *gate) produce(r kmsg.Request) bool {
 	if !ok {
 		return false
 	}
-	g.last, g.verdict = r, g.full() && !g.harmless(req)
+	g.last, g.verdict = r, g.full() && !g.own(req) && !g.idle.CompareAndSwap(true, false)
 	if g.verdict {
 		g.refused.Add(1)
 	} else {
@@ -84,35 +84,28 @@ func (g *gate) produce(r kmsg.Request) bool {
 	return g.verdict
 }
 
-// harmless reports whether the request may pass although the broker is full.
-func (g *gate) harmless(req *kmsg.ProduceRequest) bool {
-	for _, t := range req.Topics {
-		if strings.HasPrefix(t.Topic, g.prefix) {
-			continue
-		}
-		for _, p := range t.Partitions {
-			if _, ok := g.stale.LoadAndDelete(place{t.Topic, p.Partition}); !ok {
-				return false
-			}
-		}
-	}
-	return true
+// own reports whether the request is for our own topics only.
+func (g *gate) own(req *kmsg.ProduceRequest) bool {
+	return !slices.ContainsFunc(req.Topics, func(t kmsg.ProduceRequestTopic) bool { return !strings.HasPrefix(t.Topic, g.prefix) })
 }
 
+// count adds what a request brings, and asks for a scan every so many bytes once
+// room runs short: faster than time would.
 func (g *gate) count(req *kmsg.ProduceRequest) {
-	before := g.full()
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
 			g.added.Add(int64(len(p.Records)))
 		}
 	}
-	if !before && g.full() {
+	if g.used() >= g.limit/2 && g.added.Load() >= g.due.Load() {
 		select {
-		case g.crossed <- struct{}{}:
+		case g.wake <- struct{}{}:
 		default:
 		}
 	}
 }
+
+const noRetention = "the embedded broker has neither compaction nor retention of its own: it keeps records until Fresnel has taken them"
 
 // lossy reports whether a topic's setting asks for compaction or retention.
 func lossy(name string, value *string) bool {
@@ -127,19 +120,25 @@ func lossy(name string, value *string) bool {
 	return false
 }
 
-func createsLossy(r kmsg.Request) bool {
+// refuseCreate answers a request to create topics of which one asks for compaction
+// or retention. (A fault would refuse it without words.)
+func refuseCreate(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive,staticcheck // kfake's order of results
 	req, ok := r.(*kmsg.CreateTopicsRequest)
-	if !ok {
-		return false
+	if !ok || !slices.ContainsFunc(req.Topics, createsLossy) {
+		return nil, nil, false
 	}
+	res := kmsg.NewPtrCreateTopicsResponse()
+	res.SetVersion(req.GetVersion())
 	for _, t := range req.Topics {
-		for _, c := range t.Configs {
-			if lossy(c.Name, c.Value) {
-				return true
-			}
-		}
+		rt := kmsg.NewCreateTopicsResponseTopic()
+		rt.Topic, rt.ErrorCode, rt.ErrorMessage = t.Topic, kerr.InvalidConfig.Code, kmsg.StringPtr(noRetention)
+		res.Topics = append(res.Topics, rt)
 	}
-	return false
+	return res, nil, true
+}
+
+func createsLossy(t kmsg.CreateTopicsRequestTopic) bool {
+	return slices.ContainsFunc(t.Configs, func(c kmsg.CreateTopicsRequestTopicConfig) bool { return lossy(c.Name, c.Value) })
 }
 
 func altersLossy(r kmsg.Request) bool {

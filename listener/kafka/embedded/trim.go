@@ -14,6 +14,11 @@ import (
 // negative number if nobody does.
 type Floor func(partition int) int64
 
+type place struct {
+	topic string
+	id    int32
+}
+
 // Usage is what the broker's folder holds.
 type Usage struct {
 	Bytes   int64 // in the folder
@@ -52,10 +57,12 @@ func (b *Broker) Trim() error {
 	for _, topic := range b.cfg.Sized {
 		t.sized(topic)
 	}
+	idle := false
 	if d.bytes >= b.gate.limit {
 		t.unread()
+		idle = t.idle()
 	}
-	b.gate.scanned(d.bytes, before)
+	b.gate.scanned(d.bytes, before, idle)
 	return t.err
 }
 
@@ -86,7 +93,6 @@ type trim struct {
 
 // consumed trims what every reading group has committed.
 func (t *trim) consumed() {
-	t.b.gate.stale.Clear()
 	for i := range t.disk.partitions {
 		p := &t.disk.partitions[i]
 		limit, read := t.committed(*p)
@@ -94,7 +100,6 @@ func (t *trim) consumed() {
 			continue
 		}
 		t.trim(p, p.cut(limit))
-		t.noteStale(*p, limit)
 	}
 }
 
@@ -110,15 +115,18 @@ func (t *trim) committed(p partition) (limit int64, read bool) {
 	return limit, read
 }
 
-// noteStale lets the gate take one more batch for a partition that holds nothing
-// but one full segment of consumed records.
-func (t *trim) noteStale(p partition, limit int64) {
-	if len(p.segments) != 1 || p.bytes < t.b.segment {
-		return
+// idle reports whether the groups have committed all there is.
+func (t *trim) idle() bool {
+	for _, p := range t.disk.partitions {
+		limit, read := t.committed(p)
+		if !read {
+			continue
+		}
+		if info := t.b.cluster.PartitionInfo(p.topic, p.id); info != nil && info.HighWatermark > limit {
+			return false
+		}
 	}
-	if info := t.b.cluster.PartitionInfo(p.topic, p.id); info != nil && limit >= info.HighWatermark {
-		t.b.gate.stale.Store(place{p.topic, p.id}, struct{}{})
-	}
+	return true
 }
 
 // sized trims a topic to an eighth of the cap, to a quarter where its floor asks
