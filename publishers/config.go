@@ -3,7 +3,6 @@ package publishers
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -17,8 +16,7 @@ import (
 // Config is what the publishers are told.
 type Config struct {
 	// Topic is the change log.
-	Topic    string   `yaml:"topic"`
-	Outbound Outbound `yaml:"outbound"`
+	Topic string `yaml:"topic"`
 	// Timeout bounds one attempt, as the plugin sees it.
 	Timeout time.Duration `yaml:"timeout"`
 	// DrainTimeout is how long attempts may run on when the process stops.
@@ -31,13 +29,6 @@ type Config struct {
 	// stops.
 	Parked        Parked         `yaml:"parked"`
 	Subscriptions []Subscription `yaml:"subscriptions"`
-}
-
-// Outbound is where built-in publishers may connect to. The engine hands it on.
-type Outbound struct {
-	// Allow are the networks that the address guard lets through although they are
-	// private, loopback or link-local.
-	Allow []string `yaml:"allow"`
 }
 
 // Retry is a schedule of attempts.
@@ -99,11 +90,6 @@ func (c Config) Validate() error {
 	}
 	if c.Topic == "" {
 		bad("topic", "required")
-	}
-	for i, a := range c.Outbound.Allow {
-		if _, err := netip.ParsePrefix(a); err != nil {
-			bad(fmt.Sprintf("outbound.allow[%d]", i), "%q is no network such as 10.0.0.0/8", a)
-		}
 	}
 	if c.Timeout <= 0 {
 		bad("timeout", "must be positive")

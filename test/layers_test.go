@@ -25,7 +25,7 @@ var floors = []string{
 	"listener indexer publishers searchapi",
 	"indexer/storetest",
 	"configs",
-	"cmd/fresnel/app",
+	"cmd/fresnel/app cmd/fresnel/play",
 	"cmd/...",
 	"test/...",
 }

@@ -13,7 +13,8 @@ func rename(value []byte, nth int) []byte {
 	n := 0
 	for i := 0; i < len(value); {
 		if i+36 <= len(value) && isUUID(value[i:i+36]) && (i == 0 || !isHex(value[i-1])) {
-			n += other(out[n:], value[i:i+36], nth)
+			other(out[n:], value[i:i+36], nth)
+			n += 36
 			i += 36
 			continue
 		}
@@ -43,16 +44,15 @@ func isHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' }
 
 // other writes the UUID that stands for id in a copy: the copy's number is mixed
 // into its first group, reversibly, so that no two ids become one.
-func other(dst, id []byte, nth int) int {
+func other(dst, id []byte, nth int) {
 	copied := dst[:36]
 	copy(copied, id)
 	var g [4]byte
 	if _, err := hex.Decode(g[:], id[:8]); err != nil {
-		return 36 // isUUID has looked: unreachable
+		return // isUUID has looked: unreachable
 	}
 	x := uint32(g[0])<<24 | uint32(g[1])<<16 | uint32(g[2])<<8 | uint32(g[3])
 	x ^= uint32(nth) * 0x9e3779b1
 	g = [4]byte{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)}
 	hex.Encode(copied[:8], g[:])
-	return 36
 }

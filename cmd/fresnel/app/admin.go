@@ -1,0 +1,117 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+
+	"github.com/fresnel-search/fresnel/indexer"
+	"github.com/fresnel-search/fresnel/indexer/record"
+	"github.com/fresnel-search/fresnel/listener"
+	"github.com/fresnel-search/fresnel/listener/stream"
+	"github.com/fresnel-search/fresnel/publishers"
+	"github.com/fresnel-search/fresnel/searchapi"
+)
+
+// subscriptions shows the engine's subscriptions to operators.
+type subscriptions struct {
+	engine       *publishers.Engine
+	destinations map[string]string // by name, without credentials
+}
+
+// List implements searchapi.Subscriptions.
+func (s subscriptions) List(context.Context) ([]searchapi.Subscription, error) {
+	var out []searchapi.Subscription
+	for _, st := range s.engine.Status() {
+		out = append(out, searchapi.Subscription{
+			Name: st.Name, Publisher: st.Publisher, Destination: s.destinations[st.Name],
+			State: st.Condition, Reason: reason(st), Lag: st.Lag, Parked: st.Parked,
+			Counters: map[string]int64{"open": int64(st.Open), "in_flight": int64(st.InFlight), "parked_bytes": st.ParkedBytes, "gaps": st.Gaps},
+		})
+	}
+	return out, nil
+}
+
+func reason(st publishers.SubscriptionStatus) string {
+	if st.Code != "" {
+		return st.Code + ": " + st.Detail
+	}
+	return st.LastError
+}
+
+// destinations are the configured ones, fit to be shown.
+func destinations(subs []publishers.Subscription) map[string]string {
+	out := make(map[string]string, len(subs))
+	for _, s := range subs {
+		out[s.Name] = withoutCredentials(s.Destination)
+	}
+	return out
+}
+
+// withoutCredentials is a destination that may be shown.
+func withoutCredentials(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery = nil, ""
+	return u.String()
+}
+
+// Resume implements searchapi.Subscriptions.
+func (s subscriptions) Resume(_ context.Context, name string) error {
+	err := s.engine.Resume(name)
+	if errors.Is(err, publishers.ErrUnknown) {
+		return fmt.Errorf("%w: %w", searchapi.ErrNotFound, err)
+	}
+	return err
+}
+
+// ledger shows the books of both steps.
+type ledger struct {
+	listener *listener.Listener
+	indexer  *indexer.Indexer
+}
+
+// Books implements searchapi.Books.
+func (l ledger) Books(context.Context) ([]searchapi.Book, error) {
+	var out []searchapi.Book
+	for _, b := range l.listener.Books() {
+		out = append(out, searchapi.Book{
+			Role: "listener", Topic: b.Topic, Partition: b.Partition, Offset: b.Offset, Input: b.Records,
+			Outcomes: map[string]int64{"ignored": sum(b.Ignored), "dead": sum(b.Dead), "dispatched": b.Dispatched},
+			Reasons:  map[string]map[string]int64{"ignored": b.Ignored, "dead": b.Dead},
+			Notes:    map[string]int64{"mutations": b.Mutations, "lost": b.Lost},
+		})
+	}
+	for _, b := range l.indexer.Books() {
+		out = append(out, searchapi.Book{
+			Role: "indexer", Topic: b.Topic, Partition: b.Partition, Offset: b.Offset, Input: b.Mutations,
+			Outcomes: map[string]int64{"applied": b.Applied, "silent": b.Silent, "stale": b.Stale, "forwarded": b.Forwarded, "dead": sum(b.Dead)},
+			Reasons:  map[string]map[string]int64{"dead": b.Dead},
+			Notes:    map[string]int64{"lost": b.Lost},
+		})
+	}
+	return out, nil
+}
+
+func sum(m map[string]int64) (n int64) {
+	for v := range maps.Values(m) {
+		n += v
+	}
+	return n
+}
+
+// resend brings a dead letter back to where it came from.
+func (s *system) resend(ctx context.Context, d record.DeadLetter) error {
+	if d.Kind == record.DeadDelivery {
+		return s.engine.Redeliver(ctx, d.ID)
+	}
+	rec := stream.Record{Topic: d.Topic, Partition: -1, Key: d.Key, Value: d.Value}
+	for k, v := range d.Headers {
+		rec.Headers = append(rec.Headers, stream.Header{Key: k, Value: v})
+	}
+	return s.kafka.Produce(ctx, []stream.Record{rec})
+}

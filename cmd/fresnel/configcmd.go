@@ -1,0 +1,27 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fresnel-search/fresnel/configs"
+)
+
+func configCommand(out io.Writer) *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Look at a configuration file"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a configuration file: every mistake with its line, and what was meant",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := configs.Load(args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(out, "%s: ok\n", args[0])
+			return err
+		},
+	})
+	return cmd
+}

@@ -1,0 +1,156 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fresnel-search/fresnel/indexer"
+	"github.com/fresnel-search/fresnel/indexer/sqlite"
+	"github.com/fresnel-search/fresnel/listener"
+	"github.com/fresnel-search/fresnel/listener/kafka"
+	"github.com/fresnel-search/fresnel/listener/kafka/embedded"
+	"github.com/fresnel-search/fresnel/publishers"
+	"github.com/fresnel-search/fresnel/publishers/host"
+	"github.com/fresnel-search/fresnel/searchapi"
+	"github.com/fresnel-search/fresnel/searchapi/identity"
+)
+
+// Config is the whole configuration, grouped by owner.
+type Config struct {
+	// Data is the folder of everything that serve keeps.
+	Data       string     `yaml:"data"`
+	Log        Log        `yaml:"log"`
+	Catalog    Catalog    `yaml:"catalog"`
+	Listener   Listener   `yaml:"listener"`
+	Indexer    Indexer    `yaml:"indexer"`
+	SearchAPI  SearchAPI  `yaml:"searchapi"`
+	Publishers Publishers `yaml:"publishers"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // auto (text on a terminal), text or json
+}
+
+// Catalog says where more resource types are.
+type Catalog struct {
+	Dir string `yaml:"dir"`
+}
+
+// Listener is the listener and the Kafka that everything uses.
+type Listener struct {
+	listener.Config `yaml:",inline"`
+	Group           string `yaml:"group"`
+	Kafka           Kafka  `yaml:"kafka"`
+}
+
+// Kafka is a cluster, or, without brokers, the embedded broker.
+type Kafka struct {
+	kafka.Config `yaml:",inline"`
+	Embedded     embedded.Config `yaml:"embedded"`
+}
+
+// Indexer is the indexer and its topics.
+type Indexer struct {
+	indexer.Config `yaml:",inline"`
+	Group          string `yaml:"group"`
+	// SQLite is the embedded store.
+	SQLite sqlite.Config `yaml:"sqlite"`
+	// Partitions of fresnel.mutations and fresnel.changes when they are made; they
+	// keep it for life.
+	Partitions int `yaml:"partitions"`
+}
+
+// SearchAPI is the search API and who may use it.
+type SearchAPI struct {
+	searchapi.Config `yaml:",inline"`
+	Identity         identity.Config `yaml:"identity"`
+}
+
+// Publishers is the delivery engine and the host of the plugins.
+type Publishers struct {
+	publishers.Config `yaml:",inline"`
+	Host              host.Config `yaml:",inline"`
+}
+
+// Default is the configuration of a server that is told nothing.
+func Default() Config {
+	return Config{
+		Data:       "./fresnel-data",
+		Log:        Log{Level: "info", Format: "auto"},
+		Listener:   Listener{Config: listener.DefaultConfig(), Group: "fresnel-listener", Kafka: Kafka{kafka.DefaultConfig(), embedded.DefaultConfig()}},
+		Indexer:    Indexer{indexer.DefaultConfig(), "fresnel-indexer", sqlite.DefaultConfig(), 4},
+		SearchAPI:  SearchAPI{searchapi.DefaultConfig(), identity.DefaultConfig()},
+		Publishers: Publishers{publishers.DefaultConfig(), host.DefaultConfig()},
+	}
+}
+
+// Validate reports all that is wrong, each with its key.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Data == "" {
+		errs = append(errs, errors.New("data: required"))
+	}
+	errs = append(errs, oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		oneOf("log.format", c.Log.Format, "auto", "text", "json"))
+	if c.Listener.Group == "" || c.Indexer.Group == "" || c.Listener.Group == c.Indexer.Group {
+		errs = append(errs, errors.New("listener.group, indexer.group: both are required and must differ"))
+	}
+	if c.Indexer.Partitions < 1 || c.Indexer.Partitions > 1024 {
+		errs = append(errs, fmt.Errorf("indexer.partitions: %d is not between 1 and 1024", c.Indexer.Partitions))
+	}
+	kc := c.Listener.Kafka.Config
+	if len(kc.Brokers) == 0 {
+		kc.Brokers = []string{c.Listener.Kafka.Embedded.Listen} // what the embedded broker will be
+		e := c.Listener.Kafka.Embedded
+		e.Dir = c.Data // app says which folder in it
+		errs = append(errs, under("listener.kafka.embedded", e.Validate()))
+	}
+	errs = append(errs,
+		under("listener", c.Listener.Config.Validate()),
+		under("listener.kafka", kc.Validate()),
+		under("indexer", c.Indexer.Config.Validate()),
+		under("indexer.sqlite", c.Indexer.SQLite.Validate()),
+		under("searchapi", c.SearchAPI.Config.Validate()),
+		under("searchapi.identity", c.SearchAPI.Identity.Validate()),
+		under("publishers", c.Publishers.Config.Validate()),
+		under("publishers", c.Publishers.Host.Validate()))
+	if c.SearchAPI.Identity.Mode == identity.ModeNone {
+		errs = append(errs, under("searchapi.identity.mode", identity.CheckLoopback(c.SearchAPI.Listen)))
+	}
+	return errors.Join(errs...)
+}
+
+// resolve reads secrets and makes paths absolute where they are the file's.
+func (c *Config) resolve(dir string) error {
+	var errs []error
+	c.Catalog.Dir = abs(dir, c.Catalog.Dir)
+	c.SearchAPI.Identity.TokensFile = abs(dir, c.SearchAPI.Identity.TokensFile)
+	for i := range c.Publishers.Subscriptions {
+		s := &c.Publishers.Subscriptions[i]
+		errs = append(errs, readSecret(&s.Secret, s.SecretFile, dir, fmt.Sprintf("publishers.subscriptions[%d].secret", i)))
+	}
+	return errors.Join(errs...)
+}
+
+func oneOf(key, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%s: %q is not one of %s", key, value, strings.Join(allowed, ", "))
+}
+
+// under puts a part's errors, one a line, under the part's own key.
+func under(prefix string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var errs []error
+	for line := range strings.Lines(err.Error()) {
+		errs = append(errs, fmt.Errorf("%s.%s", prefix, strings.TrimRight(line, "\n")))
+	}
+	return errors.Join(errs...)
+}

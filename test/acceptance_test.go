@@ -1,0 +1,261 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
+	"github.com/fresnel-search/fresnel/test/harness"
+)
+
+// admin is a configuration without log-in and without subscriptions.
+const admin = `
+searchapi: {listen: SEARCH_ADDR, identity: {mode: none}}
+listener: {kafka: {embedded: {listen: KAFKA_ADDR}}}
+`
+
+// recordings are all recorded notifications.
+var recordings = []string{"notifications", "day"}
+
+// books is what the admin API says of the records and mutations.
+type books struct {
+	AddsUp   bool `json:"adds_up"`
+	Listener struct {
+		Records    int64            `json:"records"`
+		Ignored    map[string]int64 `json:"ignored"`
+		Dead       map[string]int64 `json:"dead"`
+		Dispatched int64            `json:"dispatched"`
+		Mutations  int64            `json:"mutations"`
+	} `json:"listener"`
+	Indexer struct {
+		Mutations int64            `json:"mutations"`
+		Applied   int64            `json:"applied"`
+		Silent    int64            `json:"silent"`
+		Stale     int64            `json:"stale"`
+		Forwarded int64            `json:"forwarded"`
+		Dead      map[string]int64 `json:"dead"`
+	} `json:"indexer"`
+}
+
+func sum(m map[string]int64) (n int64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// settled waits until n records are accounted for and every mutation that follows
+// from them is folded, and returns the books.
+func settled(t *testing.T, s *harness.Server, n int) (b books) {
+	t.Helper()
+	s.Eventually(fmt.Sprintf("%d records are folded", n), func() error {
+		b = books{}
+		if err := s.Get("/v1/admin/books", &b); err != nil {
+			return err
+		}
+		appended, err := harness.Ends(s.Kafka, "fresnel.mutations")
+		if err != nil {
+			return err
+		}
+		if b.Listener.Records != int64(n) || b.Indexer.Mutations != appended {
+			return fmt.Errorf("%d records, %d of %d mutations", b.Listener.Records, b.Indexer.Mutations, appended)
+		}
+		return nil
+	})
+	if got := sum(b.Listener.Ignored) + sum(b.Listener.Dead) + b.Listener.Dispatched; got != b.Listener.Records || !b.AddsUp {
+		t.Errorf("books: ignored, dead and dispatched are %d of %d records (%+v)", got, b.Listener.Records, b)
+	}
+	x := b.Indexer
+	if got := x.Applied + x.Silent + x.Stale + x.Forwarded + sum(x.Dead); got != x.Mutations {
+		t.Errorf("books: %d of %d mutations have an outcome (%+v)", got, x.Mutations, b)
+	}
+	return b
+}
+
+// document is one resource as the search API shows it.
+type document struct {
+	Type, ID string
+	Source   map[string]any
+}
+
+// dump reads every document that a token may see, all projects' for admins.
+func dump(t *testing.T, s *harness.Server, token string) map[string]document {
+	t.Helper()
+	all := map[string]document{}
+	for from := 0; ; {
+		var a struct {
+			Hits struct {
+				Total int `json:"total"`
+				Hits  []struct {
+					Type   string         `json:"_type"`
+					ID     string         `json:"_id"`
+					Source map[string]any `json:"_source"`
+				} `json:"hits"`
+			} `json:"hits"`
+		}
+		body := map[string]any{"from": from, "size": 1000, "all_projects": true, "sort": []string{"id"}}
+		if err := s.Call("POST", "/v1/search", token, body, &a); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range a.Hits.Hits {
+			all[h.Type+"/"+h.ID] = document{h.Type, h.ID, h.Source}
+		}
+		if from += len(a.Hits.Hits); from >= a.Hits.Total {
+			if len(all) != a.Hits.Total {
+				t.Fatalf("paging gave %d distinct documents of %d", len(all), a.Hits.Total)
+			}
+			return all
+		}
+		if len(a.Hits.Hits) == 0 {
+			t.Fatalf("no hits from %d of %d", from, a.Hits.Total)
+		}
+	}
+}
+
+func count(t *testing.T, paths ...string) int {
+	t.Helper()
+	rs, err := play.Load(paths...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(rs)
+}
+
+func TestEveryRecordingEndsInTheSameDocumentsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	n := count(t, recordings...)
+	plain := harness.New(t, admin).Start()
+	plain.Play(recordings...)
+	settled(t, plain, n)
+	want := dump(t, plain, "")
+	if len(want) < 300 {
+		t.Fatalf("only %d documents", len(want))
+	}
+	shuffled := harness.New(t, admin).Start()
+	shuffled.Play(append([]string{"--shuffle", "7", "--duplicate", "3"}, recordings...)...)
+	settled(t, shuffled, 3*n)
+	got := dump(t, shuffled, "")
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("documents differ after shuffling and repeating (-plain +shuffled):\n%.4000s", d)
+	}
+}
+
+func TestTenantsSeeTheirOwnAndNothingElse(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, `
+searchapi: {listen: SEARCH_ADDR, identity: {mode: static, tokens_file: tokens.yaml}}
+listener: {kafka: {embedded: {listen: KAFKA_ADDR}}}
+`)
+	tenants := map[string]string{} // token by project
+	tokens := tokenEntry("admin-token", "admin", "adminproject", "admin")
+	for _, p := range projects(t) {
+		tenants[p] = "token-of-" + p
+		tokens += tokenEntry(tenants[p], "user-"+p, p, "member")
+	}
+	s.File("tokens.yaml", tokens)
+	s.Launch()
+	s.WaitReady()
+	s.Play("day")
+	settledAs(t, s, count(t, "day"), "admin-token")
+	all := dump(t, s, "admin-token")
+	owners := 0
+	for project, token := range tenants {
+		mine := dump(t, s, token)
+		for key, d := range mine {
+			if owner := ownerOf(all[key]); owner != "" && owner != project && !shared(all[key], project, all) {
+				t.Errorf("project %s sees %s of project %s", project, key, owner)
+			}
+			for field := range d.Source {
+				if strings.HasPrefix(field, "provider:") || strings.HasPrefix(field, "binding:") || strings.HasPrefix(field, "OS-EXT-SRV-ATTR:") {
+					t.Errorf("project %s sees %s of %s", project, field, key)
+				}
+			}
+		}
+		for key, d := range all {
+			if ownerOf(d) == project {
+				owners++
+				if _, ok := mine[key]; !ok {
+					t.Errorf("project %s does not see its own %s", project, key)
+				}
+			} else if _, ok := mine[key]; !ok {
+				noTrace(t, s, token, d)
+			}
+		}
+	}
+	if owners == 0 {
+		t.Error("no document belongs to any tenant: nothing was tested")
+	}
+}
+
+// noTrace checks that a document out of sight is not to be told from none.
+func noTrace(t *testing.T, s *harness.Server, token string, d document) {
+	t.Helper()
+	var a struct {
+		Hits struct {
+			Total int   `json:"total"`
+			Hits  []any `json:"hits"`
+		} `json:"hits"`
+	}
+	body := map[string]any{"query": map[string]any{"ids": map[string]any{"values": []string{d.ID}}}, "type": d.Type, "all_projects": true}
+	if err := s.Call("POST", "/v1/search", token, body, &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.Hits.Total != 0 || len(a.Hits.Hits) != 0 {
+		t.Errorf("%s/%s out of sight is found by its id", d.Type, d.ID)
+	}
+	there := s.Call("GET", "/v1/resources/"+url.PathEscape(d.Type)+"/"+url.PathEscape(d.ID), token, nil, nil)
+	nowhere := s.Call("GET", "/v1/resources/"+url.PathEscape(d.Type)+"/no-such-id", token, nil, nil)
+	if there == nil || strings.ReplaceAll(there.Error(), d.ID, "no-such-id") != nowhere.Error() {
+		t.Errorf("out of sight: %v; absent: %v", there, nowhere)
+	}
+}
+
+// projects are those that own something in the day's truth.
+func projects(t *testing.T) []string {
+	t.Helper()
+	set := map[string]bool{}
+	for _, objects := range truth(t) {
+		for _, o := range objects {
+			for _, k := range []string{"tenant_id", "project_id", "owner"} {
+				if p, ok := o[k].(string); ok && len(p) == 32 {
+					set[p] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+func ownerOf(d document) string {
+	for _, k := range []string{"project_id", "tenant_id", "owner"} {
+		if p, ok := d.Source[k].(string); ok && p != "" {
+			return p
+		}
+	}
+	return ""
+}
+
+// shared reports, from the admin's view of the documents, whether a resource of
+// somebody else is visible to the project by a rule of its service.
+func shared(d document, project string, all map[string]document) bool {
+	text, err := json.Marshal(d.Source)
+	if err != nil {
+		return false
+	}
+	if d.Source["visibility"] == "public" || d.Source["shared"] == true || d.Source["router:external"] == true ||
+		strings.Contains(string(text), project) || strings.Contains(string(text), `"target_tenant":"*"`) {
+		return true
+	}
+	if id, ok := d.Source["network_id"].(string); ok {
+		net := all["OS::Neutron::Net/"+id]
+		return ownerOf(net) == project || shared(net, project, nil)
+	}
+	return false
+}
