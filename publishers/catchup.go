@@ -65,7 +65,7 @@ func (c *catchUp) run(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	for wait := retryMin; ctx.Err() == nil; {
-		if c.h.join(c.s) {
+		if c.h.join(c.s, c.looked) {
 			return
 		}
 		if !c.s.waitRoom(ctx, 0) {
@@ -121,7 +121,7 @@ func (c *catchUp) turn(ctx context.Context) error {
 			}
 		}
 		c.looked = c.looked || b.Records[len(b.Records)-1].Offset >= next-1
-		if batches++; c.h.join(c.s) {
+		if batches++; c.h.join(c.s, c.looked) {
 			return errJoined
 		}
 		if batches >= turnBatches {

@@ -55,7 +55,7 @@ func (s *subscription) wakeAt() (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at, ok := s.machine.Wake()
-	return at, ok && !s.busy()
+	return at, ok && !s.fenced && !s.busy()
 }
 
 // busy reports whether no further call may start now. mu is held.

@@ -244,23 +244,57 @@ func (e *Engine) openSubscription(ctx context.Context, s *subscription, heads []
 	if err != nil {
 		return fmt.Errorf("save state of subscription %s: %w", s.config.Name, err)
 	}
-	var parked []lane.Parked
-	err = scanParked(ctx, e.records, s.config.Name, func(r record.Record) error {
-		var p parkedRecord
-		if err := json.Unmarshal(r.Value, &p); err != nil {
-			return fmt.Errorf("parked delivery %s: %w", r.Key, err)
-		}
-		parked = append(parked, p.parked())
-		return nil
-	})
+	machine, err := e.restore(ctx, s, st.state())
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.saved, s.version, s.created, s.gaps = b, saved[0].Version, st.Created, st.Gaps
-	s.machine = lane.New(e.config.policy(s.config), st.state(), parked, e.jitter)
+	s.machine = machine
 	return nil
+}
+
+// restore makes the machine of a subscription from its state, its parked deliveries
+// and its dead letters. One that is both parked and dead is dead: the record of its
+// parking was to be removed next.
+func (e *Engine) restore(ctx context.Context, s *subscription, st lane.State) (*lane.Machine, error) {
+	name := s.config.Name
+	dead := map[string]record.DeadLetter{}
+	prefix := deadID(name, "")
+	err := scan(ctx, e.records, record.DeadLetters, prefix, func(r record.Record) error {
+		var d record.DeadLetter
+		if err := json.Unmarshal(r.Value, &d); err != nil {
+			return fmt.Errorf("dead letter %s: %w", r.Key, err)
+		}
+		d.Value = nil
+		dead[r.Key[len(prefix):]] = d
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var parked []lane.Parked
+	err = scan(ctx, e.records, parkedTable, parkedKey(name, ""), func(r record.Record) error {
+		var p parkedRecord
+		if err := json.Unmarshal(r.Value, &p); err != nil {
+			return fmt.Errorf("parked delivery %s: %w", r.Key, err)
+		}
+		if _, ok := dead[p.ID]; ok {
+			r.Value = nil
+			return saveOne(ctx, e.records, r)
+		}
+		parked = append(parked, p.parked())
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := lane.New(e.config.policy(s.config), st, parked, e.jitter)
+	for id, d := range dead {
+		m.Bury(id, d.Partition, d.Offset)
+	}
+	return m, nil
 }
 
 // spoiled keeps a record of the change log that is no entry among the dead letters.

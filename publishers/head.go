@@ -135,15 +135,17 @@ func (h *head) dismiss() {
 }
 
 // join takes a subscription in that has come up to the head, and answers whether it
-// has. One that knows another last change than the head must look for itself.
-func (h *head) join(s *subscription) bool {
+// has. One that has not looked yet and does not stand where the head stands, behind
+// the same change, must look for itself whether this is its log.
+func (h *head) join(s *subscription, looked bool) bool {
 	if !h.isPrimed() {
 		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	next, id := s.next(h.partition.ID)
-	if next < h.next || next == h.next && id != "" && h.lastID != "" && id != h.lastID {
+	same := next == h.next && (id == "" || h.lastID == "" || id == h.lastID)
+	if next < h.next || !looked && !same {
 		return false
 	}
 	h.members = append(h.members, s)

@@ -190,14 +190,13 @@ func readParked(ctx context.Context, records record.Store, subscription, id stri
 	return e, nil
 }
 
-// scanParked calls fn with each parked record of a subscription.
-func scanParked(ctx context.Context, records record.Store, subscription string, fn func(record.Record) error) error {
+// scan calls fn with each record of a table whose key begins with prefix.
+func scan(ctx context.Context, records record.Store, table, prefix string, fn func(record.Record) error) error {
 	const page = 100
-	prefix := subscription + "/"
 	for after := prefix; ; {
-		rs, err := records.Scan(ctx, parkedTable, after, page)
+		rs, err := records.Scan(ctx, table, after, page)
 		if err != nil {
-			return fmt.Errorf("scan parked deliveries: %w", err)
+			return fmt.Errorf("scan %s: %w", table, err)
 		}
 		for _, r := range rs {
 			if !strings.HasPrefix(r.Key, prefix) {

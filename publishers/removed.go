@@ -67,7 +67,7 @@ func (e *Engine) removed(ctx context.Context, r record.Record, now time.Time) er
 	case now.Sub(st.Removed) < keepRemoved:
 		return nil
 	}
-	err := scanParked(ctx, e.records, r.Key, func(p record.Record) error {
+	err := scan(ctx, e.records, parkedTable, parkedKey(r.Key, ""), func(p record.Record) error {
 		p.Value = nil
 		return saveOne(ctx, e.records, p)
 	})

@@ -41,7 +41,7 @@ func (m *Machine) Pass(partition int, offset int64, id string) {
 func (m *Machine) Take(c Change) {
 	l := m.ledger(c.Partition)
 	defer m.unhold(l)
-	if m.items[c.ID] != nil {
+	if m.items[c.ID] != nil || m.dead[c.ID] {
 		l.pass(c.Offset, c.ID)
 		return
 	}

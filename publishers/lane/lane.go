@@ -170,8 +170,9 @@ type Machine struct {
 	items   map[string]*item // by delivery id
 	ready   []*lane
 	due     dueHeap
-	dirty   []*item // with something to write
-	unsaved []*item // to be parked as soon as that is allowed
+	dead    map[string]bool // given up on before the restart, and still ahead in the log
+	dirty   []*item         // with something to write
+	unsaved []*item         // to be parked as soon as that is allowed
 
 	window      int // entries in the ledgers
 	open        int // of them, not settled
@@ -195,7 +196,7 @@ type Machine struct {
 func New(p Policy, st State, parked []Parked, jitter func() float64) *Machine {
 	m := &Machine{
 		policy: p, jitter: jitter, limit: p.InFlight,
-		ledgers: map[int]*ledger{}, lanes: map[string]*lane{}, items: map[string]*item{},
+		ledgers: map[int]*ledger{}, lanes: map[string]*lane{}, items: map[string]*item{}, dead: map[string]bool{},
 		breaker: st.Breaker, suspension: st.Suspension,
 	}
 	for id, c := range st.Cursors {
@@ -225,6 +226,15 @@ func (m *Machine) Adopt(d Parked) bool {
 	}
 	m.insert(it)
 	return true
+}
+
+// Bury says that a delivery was given up on before the restart. If the log has it
+// still ahead of the cursor it is only accounted for: later ones of its lane may have
+// been delivered since.
+func (m *Machine) Bury(id string, partition int, offset int64) {
+	if offset >= m.ledger(partition).next && m.items[id] == nil {
+		m.dead[id] = true
+	}
 }
 
 // State returns what to store beside the parked deliveries.

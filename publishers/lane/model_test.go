@@ -68,7 +68,13 @@ func newWorld(t *rapid.T) *world {
 func (w *world) restart() {
 	clear(w.flying)
 	w.writes, w.gone = nil, map[string]bool{}
+	for id := range w.dead {
+		delete(w.parked, id)
+	}
 	w.m = lane.New(policy(), w.state, slices.Collect(maps.Values(w.parked)), func() float64 { return 0.5 })
+	for id := range w.dead {
+		w.m.Bury(id, w.change(id).Partition, w.change(id).Offset)
+	}
 }
 
 func (w *world) feed() (fed bool) {
