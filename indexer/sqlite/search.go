@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
 	"github.com/fresnel-search/fresnel/searchapi/query"
@@ -120,7 +119,7 @@ func (s *Store) flatFields(st *compile.Statement, typ string, raw []byte, scope 
 	if err := json.Unmarshal(raw, &fields); err != nil { // stored by encodeFields
 		return nil
 	}
-	return seen(s.types[typ], fields, scope)
+	return s.seen(typ, fields, scope)
 }
 
 func (s *Store) sortValues(m *found, st *compile.Statement, keys []byte, fields map[string]json.RawMessage) error {
@@ -191,7 +190,7 @@ func (s *Store) hit(d *resource.Document, fields []byte, scope *query.Scope, src
 	if err := json.Unmarshal(fields, &d.Fields); err != nil {
 		return h, fmt.Errorf("fields of %s: %w", d.Ref, err)
 	}
-	shown := seen(s.types[d.Ref.Type], d.Fields, scope)
+	shown := s.seen(d.Ref.Type, d.Fields, scope)
 	if _, ok := shown["id"]; !ok {
 		id, err := resource.Canonical(d.Ref.ID)
 		if err != nil {
@@ -210,9 +209,6 @@ func (s *Store) Get(ctx context.Context, ref resource.Ref, scope query.Scope) (h
 	req := query.Request{
 		Types: []string{ref.Type}, Query: query.IDs{Types: []string{ref.Type}, Values: []string{ref.ID}}, Size: 1, Scope: &scope,
 	}
-	if s.types[ref.Type] == nil {
-		return h, query.ErrNotFound
-	}
 	res, err := s.Search(ctx, req)
 	switch {
 	case err != nil:
@@ -228,9 +224,9 @@ func (s *Store) Get(ctx context.Context, ref resource.Ref, scope query.Scope) (h
 }
 
 // seen are the fields that a scope sees. It is the one place that drops hidden ones.
-func seen(t *catalog.Type, fields map[string]json.RawMessage, scope *query.Scope) map[string]json.RawMessage {
-	if scope.Hidden || t == nil {
+func (s *Store) seen(typ string, fields map[string]json.RawMessage, scope *query.Scope) map[string]json.RawMessage {
+	if scope.Hidden {
 		return fields
 	}
-	return compile.Visible(t, fields)
+	return s.schema.Visible(typ, fields)
 }

@@ -83,7 +83,6 @@ func (c Config) In(dir string) Config {
 type Store struct {
 	cfg     Config
 	log     *slog.Logger
-	types   map[string]*catalog.Type
 	schema  *compile.Schema
 	readers *sql.DB
 	writer  *writer
@@ -107,10 +106,7 @@ func OpenTypes(cfg Config, types []*catalog.Type, log *slog.Logger) (*Store, err
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{cfg: cfg, log: log, types: map[string]*catalog.Type{}}
-	for _, t := range types {
-		s.types[t.Name] = t
-	}
+	s := &Store{cfg: cfg, log: log}
 	ctx := context.Background() // opening is not interrupted: it may be half a migration
 	w, err := openWriter(ctx, cfg)
 	if err != nil {

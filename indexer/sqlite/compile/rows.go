@@ -92,7 +92,10 @@ func (w *rowWriter) field(name string, v any) {
 }
 
 // hides reports whether a name, declared or not, is for operators only.
-func (ts *typeSchema) hides(name string) bool { return ts.t.Hidden(name) }
+func (ts *typeSchema) hides(name string) bool {
+	l := ts.fields[name]
+	return l != nil && l.hidden || ts.t.Hidden(name)
+}
 
 func (w *rowWriter) leaf(l *leaf, v any, elem int64) {
 	switch l.typ {

@@ -4,24 +4,24 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/resource"
 )
 
-// Visible returns the fields without what is for operators only: whole fields, and
-// members inside of fields. The map given is left as it is.
-func Visible(t *catalog.Type, fields map[string]json.RawMessage) map[string]json.RawMessage {
-	deep := len(t.AdminOnly) > 0
-	for _, f := range t.Fields {
-		deep = deep || veiledMember(f)
-	}
+// Visible returns the fields of a document without what is for operators only:
+// whole fields, and members inside of fields. The map given is left as it is. Of an
+// unknown type nothing is visible.
+func (s *Schema) Visible(typ string, fields map[string]json.RawMessage) map[string]json.RawMessage {
 	out := make(map[string]json.RawMessage, len(fields)+1)
+	ts := s.types[typ]
+	if ts == nil {
+		return out
+	}
 	for name, raw := range fields {
-		if t.Hidden(name) {
+		if ts.hides(name) {
 			continue
 		}
-		if deep && len(raw) > 0 && (raw[0] == '{' || raw[0] == '[') {
-			raw = visibleMembers(t, name, raw)
+		if ts.veiled && len(raw) > 0 && (raw[0] == '{' || raw[0] == '[') {
+			raw = ts.visibleMembers(name, raw)
 		}
 		if raw != nil {
 			out[name] = raw
@@ -30,22 +30,13 @@ func Visible(t *catalog.Type, fields map[string]json.RawMessage) map[string]json
 	return out
 }
 
-func veiledMember(f catalog.Field) bool {
-	for _, m := range f.Fields {
-		if m.AdminOnly || veiledMember(m) {
-			return true
-		}
-	}
-	return false
-}
-
 // visibleMembers drops hidden members; nil if the value is no JSON.
-func visibleMembers(t *catalog.Type, name string, raw json.RawMessage) json.RawMessage {
+func (ts *typeSchema) visibleMembers(name string, raw json.RawMessage) json.RawMessage {
 	v, err := decode(raw)
 	if err != nil {
 		return nil
 	}
-	if !dropHidden(t, name, v) {
+	if !ts.dropHidden(name, v) {
 		return raw
 	}
 	kept, err := resource.Canonical(v)
@@ -56,20 +47,20 @@ func visibleMembers(t *catalog.Type, name string, raw json.RawMessage) json.RawM
 }
 
 // dropHidden reports whether it dropped anything.
-func dropHidden(t *catalog.Type, path string, v any) (dropped bool) {
+func (ts *typeSchema) dropHidden(path string, v any) (dropped bool) {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, m := range v {
-			if p := path + "." + key; t.Hidden(p) {
+			if p := path + "." + key; ts.hides(p) {
 				delete(v, key)
 				dropped = true
-			} else if dropHidden(t, p, m) {
+			} else if ts.dropHidden(p, m) {
 				dropped = true
 			}
 		}
 	case []any:
 		for _, e := range v {
-			dropped = dropHidden(t, path, e) || dropped
+			dropped = ts.dropHidden(path, e) || dropped
 		}
 	}
 	return dropped
