@@ -288,7 +288,7 @@ func (p *process) assign(id int) {
 }
 
 // step handles and commits at most n mutations of a partition. It reports whether
-// there was anything to do; after an error the partition is given back.
+// there was anything to do; if the commit fails the partition is given back.
 func (p *process) step(ctx context.Context, id, n int) (worked bool, err error) {
 	w := p.w
 	if p.handlers[id] == nil || p.gens[id] != w.committed[id].generation {
@@ -303,15 +303,16 @@ func (p *process) step(ctx context.Context, id, n int) (worked bool, err error) 
 	metadata, err := h.Handle(ctx, stream.Batch{
 		Partition: stream.Partition{Topic: indexer.MutationsTopic, ID: id}, Records: recs, HighWater: int64(len(w.log[id])),
 	})
-	if err == nil {
-		err = w.call("commit", func() error {
-			if gen != w.committed[id].generation {
-				return errors.New("illegal generation")
-			}
-			w.committed[id].offset, w.committed[id].metadata = next+int64(len(recs)), metadata
-			return nil
-		})
+	if err != nil {
+		return true, err // the consumer pauses and gives the same handler the same records
 	}
+	err = w.call("commit", func() error {
+		if gen != w.committed[id].generation {
+			return errors.New("illegal generation")
+		}
+		w.committed[id].offset, w.committed[id].metadata = next+int64(len(recs)), metadata
+		return nil
+	})
 	if err != nil {
 		delete(p.handlers, id)
 		return true, err
