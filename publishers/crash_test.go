@@ -2,6 +2,7 @@ package publishers_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -12,6 +13,9 @@ import (
 	"github.com/fresnel-search/fresnel/listener/stream"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 )
+
+// crashRuns may be raised to search longer; each run has a seed of its own.
+var crashRuns = flag.Int("crashes", 25, "how many histories with crashes are tried")
 
 // observer is a receiver that sees every attempt and remembers what succeeded.
 type observer struct {
@@ -61,18 +65,14 @@ func (o *observer) answer(d delivery.Delivery) delivery.Outcome {
 }
 
 func TestCrashesLoseNothingAndKeepOrderAndBytes(t *testing.T) {
-	runs := 60
-	if testing.Short() {
-		runs = 10
-	}
-	for seed := range runs {
+	for seed := range *crashRuns {
 		synctest.Test(t, func(t *testing.T) { crashes(t, uint64(seed)) })
 	}
 }
 
 func crashes(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	o := &observer{t: t, seed: seed, rnd: rnd, bytes: map[string]string{}, first: map[string]int64{}, done: map[string]bool{}}
+	o := &observer{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 3)), bytes: map[string]string{}, first: map[string]int64{}, done: map[string]bool{}}
 	c := newCloud(t, all)
 	c.config.Window, c.config.Parked.Max = 1+rnd.IntN(60), 1+rnd.IntN(20)
 	c.config.Retry.Schedule = []time.Duration{0, time.Second, 10 * time.Second, time.Minute}
@@ -100,20 +100,22 @@ func crashes(t *testing.T, seed uint64) {
 		c.start()
 	}
 	c.store.slop(nil)
-	o.calm = true
-	c.to.set(o.answer)
+	c.to.set(func(d delivery.Delivery) delivery.Outcome {
+		o.calm = true
+		return o.answer(d)
+	})
 	time.Sleep(time.Second)
 	c.settle()
 	dead := map[string]bool{}
 	for _, id := range c.store.table(record.DeadLetters) {
 		dead[id] = true
 	}
+	c.stop()
 	for _, id := range ids {
 		if !o.done[id] && !dead["delivery/all/"+id] {
 			t.Errorf("seed %d: %s was not delivered", seed, id)
 		}
 	}
-	c.stop()
 }
 
 // slop makes the store sloppy, or sound again.
@@ -168,7 +170,7 @@ func TestCursorIsAtTheEndWhenAllIsDelivered(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(cursorPace)
 		c.kill()
-		c.to.got = nil
+		c.to.forget()
 		c.start()
 		defer c.stop()
 		c.wantIDs("all")

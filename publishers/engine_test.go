@@ -114,7 +114,7 @@ func TestStopLetsAttemptsFinishWithinTheDrainTime(t *testing.T) {
 		synctest.Wait()
 		c.stop()
 		c.wantIDs("all", "a@1")
-		c.to.delay["all"] = time.Minute
+		c.to.slow("all", time.Minute)
 		c.start()
 		c.change("a")
 		synctest.Wait()
@@ -123,7 +123,7 @@ func TestStopLetsAttemptsFinishWithinTheDrainTime(t *testing.T) {
 		if took := time.Since(begun); took > 6*time.Second {
 			t.Errorf("stopping took %v", took)
 		}
-		c.to.delay = nil
+		c.to.slow("all", 0)
 		c.start()
 		c.wantIDs("all", "a@1", "a@2")
 		c.stop()
@@ -209,7 +209,7 @@ func TestDestinationThatIsGoneIsSuspendedUntilResumed(t *testing.T) {
 			t.Errorf("status = %+v, want suspended by http_410", st)
 		}
 		c.to.set(nil)
-		c.to.got = nil
+		c.to.forget()
 		if err := c.engine.Resume("all"); err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +269,7 @@ func TestDestinationThatComesBackGetsEverythingInOrder(t *testing.T) {
 			t.Errorf("status = %+v with %d parked, want an open breaker and nothing parked", st, c.parked())
 		}
 		c.to.set(nil)
-		c.to.got = nil
+		c.to.forget()
 		time.Sleep(10 * time.Minute)
 		c.wantIDs("all", want...)
 		if st := c.status("all"); st.Lag != 0 || st.Behind != 0 || st.Condition != publishers.Working {
@@ -349,7 +349,8 @@ func TestAnotherLogIsAGapAndIsReadFromItsStart(t *testing.T) {
 			}
 			synctest.Wait()
 			c.stop()
-			c.log, c.to.got = newLog(2), nil
+			c.log = newLog(2)
+			c.to.forget()
 			var want []string
 			for range length {
 				want = append(want, c.change("c"))

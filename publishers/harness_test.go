@@ -240,6 +240,20 @@ func (r *receiver) set(answer func(delivery.Delivery) delivery.Outcome) {
 	r.answer = answer
 }
 
+// slow changes how long attempts for a subscription take.
+func (r *receiver) slow(subscription string, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.delay[subscription] = d
+}
+
+// forget forgets what the receiver was given.
+func (r *receiver) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = nil
+}
+
 // ids are what a subscription's destination was given, in order.
 func (r *receiver) ids(subscription string) (ids []string) {
 	r.mu.Lock()

@@ -17,6 +17,7 @@ import (
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/plugins/sdk"
 	"github.com/fresnel-search/fresnel/publishers/host"
+	"github.com/fresnel-search/fresnel/publishers/webhook"
 )
 
 // runMode is what the test binary does as a plugin; good ones do not return.
@@ -56,6 +57,9 @@ func runMode(mode string) int {
 		child.Stderr, child.Stdout = os.Stderr, os.Stdout
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		must(child.Start())
+	case "webhook":
+		webhook.Main("1.0.0")
+		return 0
 	case "raw":
 		serveRaw(&huge{})
 	}
