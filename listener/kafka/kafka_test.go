@@ -138,8 +138,10 @@ func (s *seen) handler() stream.NewHandler {
 	})
 }
 
+// eventually polls. Limits are meant for a quiet machine; a busy one gets more.
 func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
+	limit *= 5
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(limit); !ok(); <-tick.C {
