@@ -29,7 +29,7 @@ func catalogCommand(out io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_ = records; _ = c; return nil
+			return catalog.Try(out, c, records)
 		},
 	}
 	try.Flags().StringVar(&dir, "dir", "", "a folder of types that extend or replace the built-in ones")

@@ -207,7 +207,6 @@ func (s *Server) Stop() (code int, took time.Duration) {
 // Run runs another command of the binary against this server and returns its output.
 func (s *Server) Run(args ...string) (string, error) {
 	cmd := exec.Command(s.bin, args...)
-	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "FRESNEL_URL="+s.URL, "FRESNEL_TOKEN=")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
