@@ -162,6 +162,11 @@ func (t *Type) Hidden(field string) bool {
 	if f, ok := t.Field(field); ok && f.AdminOnly {
 		return true
 	}
+	for name := parentName(field); name != ""; name = parentName(name) {
+		if t.fields[name].AdminOnly {
+			return true
+		}
+	}
 	for _, glob := range t.AdminOnly {
 		if glob == field+".*" {
 			return true

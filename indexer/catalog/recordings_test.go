@@ -17,11 +17,7 @@ import (
 // recorded are the notifications of some recordings, in the order of the files.
 func recorded(t testing.TB, glob string) (ns []*notification.Notification) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("../../test", glob))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no recordings at %s: %v", glob, err)
-	}
-	for _, file := range files {
+	for _, file := range files(t, glob) {
 		for _, rec := range readRecords(t, file) {
 			n, err := notification.Decode(rec, notification.DefaultLimits())
 			if err != nil {
@@ -31,6 +27,15 @@ func recorded(t testing.TB, glob string) (ns []*notification.Notification) {
 		}
 	}
 	return ns
+}
+
+func files(t testing.TB, glob string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join("../../test", glob))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no recordings at %s: %v", glob, err)
+	}
+	return found
 }
 
 func readRecords(t testing.TB, file string) (recs []stream.Record) {
