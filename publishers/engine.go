@@ -195,6 +195,9 @@ func (e *Engine) open(ctx context.Context) bool {
 
 func (e *Engine) openHeads(ctx context.Context) ([]*head, error) {
 	n, err := e.read.log.Partitions(ctx, e.config.Topic)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("topic %s has no partitions yet", e.config.Topic)
+	}
 	if err != nil {
 		return nil, err
 	}

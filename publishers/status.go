@@ -71,12 +71,12 @@ func (e *Engine) Status() []SubscriptionStatus {
 
 // condition is in one word how the subscription does. mu is held.
 func (s *subscription) condition() string {
-	switch st := s.machine.State(); {
+	switch {
 	case s.fenced:
 		return Fenced
-	case st.Suspension != nil:
+	case s.machine.Suspended():
 		return Suspended
-	case st.Breaker.Open():
+	case s.machine.Breaking():
 		return Probing
 	}
 	return Working

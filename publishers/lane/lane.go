@@ -246,6 +246,12 @@ func (m *Machine) State() State {
 	return st
 }
 
+// Suspended reports whether nothing is sent until Resume.
+func (m *Machine) Suspended() bool { return m.suspension != nil }
+
+// Breaking reports whether the breaker is open.
+func (m *Machine) Breaking() bool { return m.breaker.Open() }
+
 // Position is the offset after the last change that the machine was given, and that
 // change's id if it is known.
 func (m *Machine) Position(partition int) (next int64, id string) {
