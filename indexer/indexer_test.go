@@ -44,31 +44,39 @@ func TestZombiesAndInterleavingsLeaveNoTrace(t *testing.T) {
 		w := newWorld(rt, family(), rapid.IntRange(1, 4).Draw(rt, "partitions"))
 		w.config.CascadePage = rapid.IntRange(1, 3).Draw(rt, "page")
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
-		faults, visits := rapid.IntRange(0, 10).Draw(rt, "faults"), rapid.IntRange(0, 60).Draw(rt, "visits")
-		w.plan = func(op string) fault {
-			if faults == 0 || rng.IntN(10) > 0 {
-				return none
-			}
-			faults--
-			return fault(1 + rng.IntN(4))
-		}
-		procs, depth := []*process{nil, w.start(), w.start()}, 0
-		w.within = func(string) {
-			if depth+1 == len(procs) || visits == 0 || rng.IntN(4) > 0 {
-				return
-			}
-			visits--
-			depth++
-			defer func() { depth-- }()
-			id, n := rng.IntN(w.partitions), 1+rng.IntN(6)
-			if _, died := w.survive(func() (bool, error) { return procs[depth].step(context.Background(), id, n) }); died {
-				procs[depth] = w.start()
-			}
-		}
+		disturb(w, rng, rapid.IntRange(0, 60).Draw(rt, "disturbances"))
 		w.tell(history(rt)...)
 		w.run(rng, 8)
 		check(rt, w)
 	})
+}
+
+// disturb lets n port calls, about, go wrong, and other processes work within others.
+// It returns the count of those visits.
+func disturb(w *world, rng *rand.Rand, n int) *int {
+	faults, left, visits := n/4, n, 0
+	w.plan = func(string) fault {
+		if faults == 0 || rng.IntN(10) > 0 {
+			return none
+		}
+		faults--
+		return fault(1 + rng.IntN(4))
+	}
+	procs, depth := []*process{nil, w.start(), w.start()}, 0
+	w.within = func(string) {
+		if depth+1 == len(procs) || left == 0 || rng.IntN(4) > 0 {
+			return
+		}
+		left--
+		visits++
+		depth++
+		defer func() { depth-- }()
+		id, n := rng.IntN(w.partitions), 1+rng.IntN(6)
+		if _, died := w.survive(func() (bool, error) { return procs[depth].step(context.Background(), id, n) }); died {
+			procs[depth] = w.start()
+		}
+	}
+	return &visits
 }
 
 // TestEveryPortCallMayFailOrDie goes through all port calls of one history, in each

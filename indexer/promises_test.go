@@ -395,6 +395,38 @@ func TestLagIsWhatTheLastBatchLeft(t *testing.T) {
 	}
 }
 
+// length is a mutation log that others append to.
+type length struct {
+	stream.Log
+	end int64
+}
+
+func (l *length) Bounds(context.Context, stream.Partition) (int64, int64, error) {
+	return 0, l.end, nil
+}
+
+func TestLagGrowsWhileABatchIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, family(), 1)
+		x, err := indexer.New(w.config, indexer.Deps{
+			Catalog: w.catalog, Store: w, Records: w, Producer: w, Log: &length{end: 5000},
+			LogID: func() string { return "log" }, Lineage: func() string { return "l" },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.NewHandler(stream.Assignment{Partition: stream.Partition{Topic: indexer.MutationsTopic}, Offset: 1000})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := x.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := x.Lag(); got != 4000 {
+			t.Errorf("lag = %d, want 4000", got)
+		}
+	})
+}
+
 func TestRunSweepsOldTombstonesUntilStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, family(), 1)

@@ -24,7 +24,7 @@ type Catalog interface {
 	Children(parent string) []string
 }
 
-// Deps are what the indexer works with; all but the last two are needed.
+// Deps are what the indexer works with; all are needed but Log and the last two.
 type Deps struct {
 	Catalog  Catalog
 	Store    Store
@@ -33,6 +33,9 @@ type Deps struct {
 	// LogID names the mutation log: a topic that was made anew has another id. It
 	// is asked whenever a partition is assigned.
 	LogID func() string
+	// Log tells how long the mutation log is, so that Lag is right while a batch is
+	// stuck or a partition held; nil means that only batches tell.
+	Log stream.Log
 	// Lineage makes a random id for a document that is stored for the first time.
 	Lineage    func() string
 	Logger     *slog.Logger          // nil discards
@@ -95,20 +98,54 @@ func (x *Indexer) NewHandler(a stream.Assignment) stream.Handler {
 	}
 }
 
-// Run removes old tombstones until ctx is done. That is all that the indexer does
-// by itself: the rest is done by its handlers.
+// Run removes old tombstones and watches how long the mutation log grows, until ctx
+// is done. That is all that the indexer does by itself: the rest is its handlers'.
 func (x *Indexer) Run(ctx context.Context) error {
 	tick := time.NewTicker(x.config.SweepInterval)
 	defer tick.Stop()
+	var look <-chan time.Time
+	if x.deps.Log != nil {
+		t := time.NewTicker(lookInterval)
+		defer t.Stop()
+		look = t.C
+	}
+	due := true
 	for {
-		if err := x.sweep(ctx); err != nil && ctx.Err() == nil {
-			x.log.Warn("tombstones not swept", "err", err)
+		if due {
+			if err := x.sweep(ctx); err != nil && ctx.Err() == nil {
+				x.log.Warn("tombstones not swept", "err", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			due = true
+		case <-look:
+			due = false
+			x.look(ctx)
 		}
+	}
+}
+
+// lookInterval is how often the length of the mutation log is asked for.
+const lookInterval = 250 * time.Millisecond
+
+// look corrects how far each assigned partition is behind. Between looks the batches
+// themselves tell; a look that fails is made good by the next.
+func (x *Indexer) look(ctx context.Context) {
+	for _, b := range x.Books() {
+		p := stream.Partition{Topic: b.Topic, ID: b.Partition}
+		_, end, err := x.deps.Log.Bounds(ctx, p)
+		if err != nil {
+			x.log.Debug("length of the mutation log unknown", "partition", p.ID, "err", err)
+			return
+		}
+		x.mu.Lock()
+		now := x.books[p]
+		now.Behind = max(0, end-now.Offset)
+		x.books[p] = now
+		x.mu.Unlock()
 	}
 }
 
@@ -155,7 +192,7 @@ func (x *Indexer) Total() Tally {
 }
 
 // Lag is how many mutations of the assigned partitions wait, as far as the last
-// batches showed.
+// batches and looks at the log showed.
 func (x *Indexer) Lag() int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -46,6 +46,7 @@ const (
 type world struct {
 	t          rapid.TB
 	catalog    indexer.Catalog
+	store      indexer.Store // the world itself, if nil
 	config     indexer.Config
 	partitions int
 
@@ -266,8 +267,12 @@ type process struct {
 }
 
 func (w *world) start() *process {
+	var store indexer.Store = w
+	if w.store != nil {
+		store = w.store
+	}
 	x, err := indexer.New(w.config, indexer.Deps{
-		Catalog: w.catalog, Store: w, Records: w, Producer: w,
+		Catalog: w.catalog, Store: store, Records: w, Producer: w,
 		LogID:   func() string { return "log" },
 		Lineage: func() string { w.lineages++; return fmt.Sprintf("lineage-%d", w.lineages) },
 	})
