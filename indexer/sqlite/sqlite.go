@@ -44,8 +44,9 @@ type Config struct {
 	// CacheMB is the page cache of each connection: of the writer, and a quarter of
 	// it for each reader.
 	CacheMB int `yaml:"cache_mb"`
-	// SearchTimeout bounds a search that does not say how long it may take.
-	SearchTimeout time.Duration `yaml:"search_timeout"`
+	// SearchTimeout bounds a search that does not say how long it may take; those of
+	// the search API always do.
+	SearchTimeout time.Duration `yaml:"-"`
 }
 
 // DefaultConfig suits one machine of any size.

@@ -79,7 +79,10 @@ func (c *compiler) cover(p pred, est Estimate) (*begin, error) {
 
 // coverAll covers a choice: every alternative must be covered.
 func (c *compiler) coverAll(parts []pred, est Estimate) (*begin, error) {
-	const most = 64 // SQLite limits compound selects
+	const most = 64 // SQLite limits compound selects, and each is counted first
+	if len(parts) > most {
+		return nil, nil
+	}
 	sum := &begin{}
 	for _, p := range parts {
 		d, err := c.cover(p, est)

@@ -74,7 +74,7 @@ func equals(t target, v query.Value) (cond, bool) {
 // folded is equals without regard to ASCII case.
 func folded(t target, v query.Value) (cond, bool) {
 	if !texts(t.kind) {
-		return equals(t, v)
+		return termCond(t, v)
 	}
 	s, ok := scalar(v)
 	if !ok {

@@ -192,7 +192,11 @@ type leastPred struct {
 }
 
 func (p leastPred) sql(b *builder, s scope) string {
-	return "(" + tree(all(p.parts, b, s), "+") + ">=" + b.arg(int64(p.n)) + ")"
+	parts := all(p.parts, b, s)
+	for i, part := range parts { // IN binds less than plus
+		parts[i] = "(" + part + ")"
+	}
+	return "(" + tree(parts, "+") + ">=" + b.arg(int64(p.n)) + ")"
 }
 
 // nestedPred holds if one element meets the condition; marks are the rows that
