@@ -163,7 +163,8 @@ func (g *group) closeMember(cg *kafka.ConsumerGroup, memberID string) error {
 	case err := <-done:
 		g.leaveAs(memberID)
 		return err
-	case <-time.After(g.c.cfg.DrainTimeout + time.Second):
+	case <-g.handling.Done(): // the process stops, and handlers have had their time
+	case <-time.After(2 * g.c.cfg.SessionTimeout):
 	}
 	g.leaveAs(memberID)
 	select {
