@@ -19,7 +19,7 @@ import (
 )
 
 // recorded returns the mutations of the recordings that match a glob, file by file.
-func recorded(t *testing.T, c *catalog.Catalog, glob string) (ms []resource.Mutation) {
+func recorded(t testing.TB, c *catalog.Catalog, glob string) (ms []resource.Mutation) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", "test", glob))
 	if err != nil || len(files) == 0 {
@@ -37,7 +37,7 @@ func recorded(t *testing.T, c *catalog.Catalog, glob string) (ms []resource.Muta
 	return ms
 }
 
-func recording(t *testing.T, name string) (recs []stream.Record) {
+func recording(t testing.TB, name string) (recs []stream.Record) {
 	t.Helper()
 	f, err := os.Open(name)
 	if err != nil {
