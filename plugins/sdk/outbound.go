@@ -75,7 +75,6 @@ func (o *Outbound) newClient() (*http.Client, error) {
 		DisableCompression:     true,
 		TLSHandshakeTimeout:    5 * time.Second,
 		ExpectContinueTimeout:  time.Second,
-		ResponseHeaderTimeout:  30 * time.Second,
 		IdleConnTimeout:        30 * time.Second,
 		MaxIdleConns:           512,
 		MaxIdleConnsPerHost:    defaultConcurrency,

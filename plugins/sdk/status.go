@@ -132,6 +132,9 @@ func isTLS(err error) bool {
 // it is never unpacked.
 func discard(body io.ReadCloser) {
 	const most, longest = 16 << 10, time.Second
+	if body == http.NoBody {
+		return
+	}
 	hangUp := time.AfterFunc(longest, func() { closeQuietly(body) })
 	defer hangUp.Stop()
 	if _, err := io.CopyN(io.Discard, body, most); err != nil {

@@ -162,11 +162,10 @@ func (p *process) stop() {
 
 // environ is the whole environment of a plugin besides what go-plugin adds.
 func (s spec) environ(log *slog.Logger) []string {
-	const mostProcs, memory = 2, "64MiB"
+	const mostProcs, memory = 2, "48MiB"
 	env := map[string]string{
 		"GOMAXPROCS":            strconv.Itoa(min(mostProcs, runtime.NumCPU())),
 		"GOMEMLIMIT":            memory,
-		"GOGC":                  "50",
 		publisherv1.LogLevelKey: levelName(log),
 	}
 	for _, name := range []string{"PATH", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
