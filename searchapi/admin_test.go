@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fresnel-search/fresnel/indexer/record"
-	. "github.com/fresnel-search/fresnel/searchapi"
+	"github.com/fresnel-search/fresnel/searchapi"
 )
 
 // shelf is a record store in memory.
@@ -72,10 +72,10 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 	t.Parallel()
 	store, ids := letters(t)
 	var resent []string
-	srv := newServer(t, &searcher{}, func(_ *Config, d *Deps) {
-		d.DeadLetters = Letters{Store: store, Resend: func(_ context.Context, d record.DeadLetter) error {
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) {
+		d.DeadLetters = searchapi.Letters{Store: store, Resend: func(_ context.Context, d record.DeadLetter) error {
 			if d.Kind == record.DeadMutation {
-				return fmt.Errorf("%w: the log is full", ErrConflict)
+				return fmt.Errorf("%w: the log is full", searchapi.ErrConflict)
 			}
 			resent = append(resent, d.ID)
 			return nil
@@ -132,24 +132,24 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 	}
 }
 
-type desk struct{ list []Subscription }
+type desk struct{ list []searchapi.Subscription }
 
-func (d desk) List(context.Context) ([]Subscription, error) { return d.list, nil }
+func (d desk) List(context.Context) ([]searchapi.Subscription, error) { return d.list, nil }
 
 func (d desk) Resume(_ context.Context, name string) error {
 	for _, s := range d.list {
 		if s.Name == name && s.State == "suspended" {
 			return nil
 		} else if s.Name == name {
-			return fmt.Errorf("%w: it is %s", ErrConflict, s.State)
+			return fmt.Errorf("%w: it is %s", searchapi.ErrConflict, s.State)
 		}
 	}
-	return ErrNotFound
+	return searchapi.ErrNotFound
 }
 
-type ledger []Book
+type ledger []searchapi.Book
 
-func (l ledger) Books(context.Context) ([]Book, error) {
+func (l ledger) Books(context.Context) ([]searchapi.Book, error) {
 	if l == nil {
 		return nil, errors.New("no broker")
 	}
@@ -158,8 +158,8 @@ func (l ledger) Books(context.Context) ([]Book, error) {
 
 func TestSubscriptionsAreListedAndResumed(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, &searcher{}, func(_ *Config, d *Deps) {
-		d.Subscriptions = desk{[]Subscription{{Name: "nfv", Publisher: "webhook", State: "suspended", Lag: 3}, {Name: "log", State: "active"}}}
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) {
+		d.Subscriptions = desk{[]searchapi.Subscription{{Name: "nfv", Publisher: "webhook", State: "suspended", Lag: 3}, {Name: "log", State: "active"}}}
 	})
 	if w, _ := ask(t, srv, "root", "GET", "/v1/admin/subscriptions", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"lag":3`) {
 		t.Errorf("list: %d %s", w.Code, w.Body)
@@ -181,7 +181,7 @@ func TestBooksSayWhetherTheyAddUp(t *testing.T) {
 		{Role: "listener", Topic: "a", Partition: 0, Input: 1, Outcomes: map[string]int64{"dispatched": 1}},
 		{Role: "indexer", Topic: "m", Input: 3, Outcomes: map[string]int64{"applied": 2}},
 	}
-	srv := newServer(t, &searcher{}, func(_ *Config, d *Deps) { d.Books = books })
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Books = books })
 	w, out := ask(t, srv, "root", "GET", "/v1/admin/books", "")
 	if w.Code != 200 || out["adds_up"] != false {
 		t.Fatalf("books: %d %s", w.Code, w.Body)
@@ -194,7 +194,7 @@ func TestBooksSayWhetherTheyAddUp(t *testing.T) {
 	if first := in["partitions"].([]any)[0].(map[string]any); first["topic"] != "a" {
 		t.Errorf("partitions are not in order: %v", in["partitions"])
 	}
-	broken := newServer(t, &searcher{}, func(_ *Config, d *Deps) { d.Books = ledger(nil) })
+	broken := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Books = ledger(nil) })
 	if w, _ := ask(t, broken, "root", "GET", "/v1/admin/books", ""); w.Code != 500 || strings.Contains(w.Body.String(), "broker") {
 		t.Errorf("unreadable books: %d %s", w.Code, w.Body)
 	}
@@ -202,9 +202,9 @@ func TestBooksSayWhetherTheyAddUp(t *testing.T) {
 
 func TestStatusIsForAdmins(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, &searcher{}, func(_ *Config, d *Deps) {
-		d.Status = func() Status {
-			return Status{Version: "1", Topics: []string{"n.info"}, Listen: map[string]string{"searchapi": "x"}}
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) {
+		d.Status = func() searchapi.Status {
+			return searchapi.Status{Version: "1", Topics: []string{"n.info"}, Listen: map[string]string{"searchapi": "x"}}
 		}
 	})
 	if w, out := ask(t, srv, "root", "GET", "/v1/admin/status", ""); w.Code != 200 || out["version"] != "1" {

@@ -20,7 +20,7 @@ import (
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/resource"
-	. "github.com/fresnel-search/fresnel/searchapi"
+	"github.com/fresnel-search/fresnel/searchapi"
 	"github.com/fresnel-search/fresnel/searchapi/policy"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
@@ -73,18 +73,18 @@ func (s *searcher) Get(_ context.Context, ref resource.Ref, sc query.Scope) (que
 	return s.get(ref, sc)
 }
 
-func newServer(t *testing.T, s *searcher, change func(*Config, *Deps)) *Server {
+func newServer(t *testing.T, s *searcher, change func(*searchapi.Config, *searchapi.Deps)) *searchapi.Server {
 	t.Helper()
 	types, err := catalog.Builtin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, d := DefaultConfig(), Deps{Catalog: types, Searcher: s, Identity: everybody()}
+	c, d := searchapi.DefaultConfig(), searchapi.Deps{Catalog: types, Searcher: s, Identity: everybody()}
 	c.Listen = "127.0.0.1:0"
 	if change != nil {
 		change(&c, &d)
 	}
-	srv, err := New(c, d)
+	srv, err := searchapi.New(c, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func newServer(t *testing.T, s *searcher, change func(*Config, *Deps)) *Server {
 }
 
 // ask makes a request as somebody and returns the answer, decoded.
-func ask(t *testing.T, s *Server, who, method, path, body string) (*httptest.ResponseRecorder, map[string]any) {
+func ask(t *testing.T, s *searchapi.Server, who, method, path, body string) (*httptest.ResponseRecorder, map[string]any) {
 	t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	if body == "" {
@@ -286,12 +286,12 @@ func TestVersionsAreDiscoveredAtEveryOtherPath(t *testing.T) {
 
 func TestReadinessNamesWhatIsNotUp(t *testing.T) {
 	t.Parallel()
-	parts := []Part{{Name: "indexer", State: Degraded, Reason: "behind"}}
-	srv := newServer(t, &searcher{}, func(_ *Config, d *Deps) { d.Ready = func() []Part { return parts } })
+	parts := []searchapi.Part{{Name: "indexer", State: searchapi.Degraded, Reason: "behind"}}
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Ready = func() []searchapi.Part { return parts } })
 	if w, out := ask(t, srv, "", "GET", "/readyz", ""); w.Code != 200 || out["ready"] != true || !strings.Contains(w.Body.String(), "behind") {
 		t.Errorf("degraded: %d %s", w.Code, w.Body)
 	}
-	parts = append(parts, Part{Name: "listener", State: Down, Reason: "no broker"})
+	parts = append(parts, searchapi.Part{Name: "listener", State: searchapi.Down, Reason: "no broker"})
 	if w, out := ask(t, srv, "", "GET", "/readyz", ""); w.Code != 503 || out["ready"] != false || !strings.Contains(w.Body.String(), "no broker") {
 		t.Errorf("down: %d %s", w.Code, w.Body)
 	}
@@ -300,7 +300,7 @@ func TestReadinessNamesWhatIsNotUp(t *testing.T) {
 func TestMetricsCountRequestsByRoute(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	srv := newServer(t, &searcher{}, func(_ *Config, d *Deps) { d.Registerer, d.Metrics = reg, reg })
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Registerer, d.Metrics = reg, reg })
 	ask(t, srv, "ann", "POST", "/v1/search", `{}`)
 	ask(t, srv, "ann", "POST", "/v1/search", `{`)
 	w, _ := ask(t, srv, "", "GET", "/metrics", "")
@@ -324,7 +324,7 @@ func TestOneProjectsSlowSearchesLeaveRoomForOthers(t *testing.T) {
 		}
 		return query.Result{}, nil
 	}}
-	srv := newServer(t, s, func(c *Config, _ *Deps) {
+	srv := newServer(t, s, func(c *searchapi.Config, _ *searchapi.Deps) {
 		c.MaxConcurrent, c.MaxConcurrentPerProject, c.QueueTimeout = 3, 2, 20*time.Millisecond
 	})
 	var wg sync.WaitGroup
@@ -351,7 +351,7 @@ func TestASlowSearchIsAnsweredAsTimedOut(t *testing.T) {
 		<-ctx.Done()
 		return query.Result{}, errors.New("interrupted (9)")
 	}}
-	srv := newServer(t, s, func(c *Config, _ *Deps) { c.QueryTimeout = 10 * time.Millisecond })
+	srv := newServer(t, s, func(c *searchapi.Config, _ *searchapi.Deps) { c.QueryTimeout = 10 * time.Millisecond })
 	if w, _ := ask(t, srv, "ann", "POST", "/v1/search", `{}`); w.Code != http.StatusGatewayTimeout {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
@@ -416,7 +416,7 @@ func TestBindTellsThatTheAddressIsTaken(t *testing.T) {
 	if err := one.Bind(); err != nil {
 		t.Fatal(err)
 	}
-	two := newServer(t, &searcher{}, func(c *Config, _ *Deps) { c.Listen = one.Addr() })
+	two := newServer(t, &searcher{}, func(c *searchapi.Config, _ *searchapi.Deps) { c.Listen = one.Addr() })
 	if err := two.Bind(); err == nil || !strings.Contains(err.Error(), one.Addr()) {
 		t.Errorf("Bind = %v", err)
 	}
@@ -429,10 +429,10 @@ func TestBindTellsThatTheAddressIsTaken(t *testing.T) {
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	if err := DefaultConfig().Validate(); err != nil {
+	if err := searchapi.DefaultConfig().Validate(); err != nil {
 		t.Errorf("the default is refused: %v", err)
 	}
-	err := Config{Listen: "nowhere", PublicEndpoint: "search"}.Validate()
+	err := searchapi.Config{Listen: "nowhere", PublicEndpoint: "search"}.Validate()
 	for _, key := range []string{
 		"listen: must be", "public_endpoint: ", "query_timeout: ", "queue_timeout: ", "read_timeout: ", "idle_timeout: ", "drain_timeout: ",
 		"max_concurrent: ", "max_concurrent_per_project: ", "max_header_bytes: ", "limits.window: ", "limits.clauses: ",

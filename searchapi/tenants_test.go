@@ -15,14 +15,14 @@ import (
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/indexer/sqlite"
-	. "github.com/fresnel-search/fresnel/searchapi"
+	"github.com/fresnel-search/fresnel/searchapi"
 )
 
 const hiddenField = "OS-EXT-SRV-ATTR:host"
 
 // cloudOfTwo is a server over a real store with resources of projects a and b. What
 // only one of them may see holds the word marker and the project: markera, markerb.
-func cloudOfTwo(t *testing.T) *Server {
+func cloudOfTwo(t *testing.T) *searchapi.Server {
 	t.Helper()
 	types, err := catalog.Builtin()
 	if err != nil {
@@ -66,7 +66,7 @@ func cloudOfTwo(t *testing.T) *Server {
 			t.Fatalf("write %s: %v", docs[i].Ref, w.Err)
 		}
 	}
-	return newServer(t, nil, func(_ *Config, d *Deps) { d.Catalog, d.Searcher = types, store })
+	return newServer(t, nil, func(_ *searchapi.Config, d *searchapi.Deps) { d.Catalog, d.Searcher = types, store })
 }
 
 func document(typ, id string, readers []resource.Principal, fields map[string]any) resource.Document {
@@ -215,7 +215,7 @@ func TestHiddenFieldsAreLikeFieldsThatDoNotExist(t *testing.T) {
 
 // anonymous is what ann is answered, without what differs from request to request
 // and without the field's name.
-func anonymous(t *testing.T, srv *Server, body, field string) string {
+func anonymous(t *testing.T, srv *searchapi.Server, body, field string) string {
 	t.Helper()
 	w, out := ask(t, srv, "ann", "POST", "/v1/search", body)
 	delete(out, "took")

@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "github.com/fresnel-search/fresnel/searchapi/identity"
+	"github.com/fresnel-search/fresnel/searchapi/identity"
 	"github.com/fresnel-search/fresnel/searchapi/policy"
 )
 
@@ -26,11 +26,11 @@ func digest(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func tokensFile(t *testing.T, text string) Config {
+func tokensFile(t *testing.T, text string) identity.Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.yaml")
 	write(t, path, text)
-	return Config{Mode: ModeStatic, TokensFile: path, AdminRoles: []string{"Admin"}}
+	return identity.Config{Mode: identity.ModeStatic, TokensFile: path, AdminRoles: []string{"Admin"}}
 }
 
 func write(t *testing.T, path, text string) {
@@ -40,7 +40,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func who(s *Static, header, value string) (policy.Caller, error) {
+func who(s *identity.Static, header, value string) (policy.Caller, error) {
 	r := httptest.NewRequest("GET", "/v1/search", nil)
 	if header != "" {
 		r.Header.Set(header, value)
@@ -50,7 +50,7 @@ func who(s *Static, header, value string) (policy.Caller, error) {
 
 func TestStaticKnowsCallersByTheDigestOfTheirTokens(t *testing.T) {
 	t.Parallel()
-	s, err := OpenStatic(tokensFile(t, fmt.Sprintf(`
+	s, err := identity.OpenStatic(tokensFile(t, fmt.Sprintf(`
 - {sha256: %s, user_id: u1, project_id: p1, roles: [Member], domain_id: d1}
 - sha256: %s
   user_id: u2
@@ -89,7 +89,7 @@ func TestStaticReadsTheFileAgainWhenItChanges(t *testing.T) {
 	}
 	c := tokensFile(t, entry("old"))
 	var log bytes.Buffer
-	s, err := OpenStatic(c, slog.New(slog.NewTextHandler(&log, nil)))
+	s, err := identity.OpenStatic(c, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,14 +141,14 @@ func TestStaticRefusesAFileWithMistakesByLine(t *testing.T) {
 		{good + "- {token: secret}", `unknown key "token"`},
 		{"- [", "line"},
 	} {
-		if _, err := OpenStatic(tokensFile(t, c.text), nil); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := identity.OpenStatic(tokensFile(t, c.text), nil); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("OpenStatic(%q) = %v, want an error with %q", c.text, err, c.says)
 		}
 	}
-	if _, err := OpenStatic(Config{TokensFile: filepath.Join(t.TempDir(), "nowhere")}, nil); err == nil {
+	if _, err := identity.OpenStatic(identity.Config{TokensFile: filepath.Join(t.TempDir(), "nowhere")}, nil); err == nil {
 		t.Error("OpenStatic of a file that is not there succeeded")
 	}
-	if _, err := OpenStatic(tokensFile(t, ""), nil); err != nil {
+	if _, err := identity.OpenStatic(tokensFile(t, ""), nil); err != nil {
 		t.Errorf("OpenStatic of an empty file = %v, want nobody to be known", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestNoneIsForThisMachineOnly(t *testing.T) {
 		"127.0.0.1:9393": true, "[::1]:0": true, "localhost:1": true, "127.9.9.9:1": true,
 		"0.0.0.0:9393": false, ":9393": false, "192.0.2.1:9393": false, "[::]:1": false, "example.net:1": false, "127.0.0.1": false,
 	} {
-		if err := CheckLoopback(listen); (err == nil) != ok {
+		if err := identity.CheckLoopback(listen); (err == nil) != ok {
 			t.Errorf("CheckLoopback(%q) = %v, want ok %v", listen, err, ok)
 		}
 	}
@@ -175,7 +175,7 @@ func TestNoneIsForThisMachineOnly(t *testing.T) {
 		if c.origin != "" {
 			r.Header.Set("Origin", c.origin)
 		}
-		caller, err := None{}.Authenticate(context.Background(), r)
+		caller, err := identity.None{}.Authenticate(context.Background(), r)
 		if (err == nil) != c.ok || c.ok != (caller.Admin && caller.AllProjects) {
 			t.Errorf("Authenticate at %q from %q = %+v, %v, want ok %v", c.host, c.origin, caller, err, c.ok)
 		}
@@ -184,14 +184,14 @@ func TestNoneIsForThisMachineOnly(t *testing.T) {
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	if err := DefaultConfig().Validate(); err != nil {
+	if err := identity.DefaultConfig().Validate(); err != nil {
 		t.Errorf("the default is refused: %v", err)
 	}
-	for says, c := range map[string]Config{
+	for says, c := range map[string]identity.Config{
 		"mode: must be":            {Mode: "keystone9"},
-		"tokens_file: required":    {Mode: ModeStatic},
-		"tokens_file: is not used": {Mode: ModeNone, TokensFile: "x"},
-		"admin_roles[1]: is empty": {Mode: ModeNone, AdminRoles: []string{"a", " "}},
+		"tokens_file: required":    {Mode: identity.ModeStatic},
+		"tokens_file: is not used": {Mode: identity.ModeNone, TokensFile: "x"},
+		"admin_roles[1]: is empty": {Mode: identity.ModeNone, AdminRoles: []string{"a", " "}},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("Validate(%+v) = %v, want %q", c, err, says)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/resource"
-	. "github.com/fresnel-search/fresnel/searchapi/policy"
+	"github.com/fresnel-search/fresnel/searchapi/policy"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
@@ -48,8 +48,8 @@ func cloud() types {
 }
 
 var (
-	member = Caller{UserID: "u", ProjectID: "p", DomainID: "d", Roles: []string{"member"}}
-	admin  = Caller{UserID: "a", ProjectID: "p", Admin: true}
+	member = policy.Caller{UserID: "u", ProjectID: "p", DomainID: "d", Roles: []string{"member"}}
+	admin  = policy.Caller{UserID: "a", ProjectID: "p", Admin: true}
 )
 
 func TestRestrictPutsTheCallerOnTheRequest(t *testing.T) {
@@ -57,7 +57,7 @@ func TestRestrictPutsTheCallerOnTheRequest(t *testing.T) {
 	own := []resource.Principal{"project:p", "user:u", "domain:d", "*"}
 	for _, c := range []struct {
 		name   string
-		caller Caller
+		caller policy.Caller
 		all    bool
 		want   query.Scope
 	}{
@@ -65,13 +65,13 @@ func TestRestrictPutsTheCallerOnTheRequest(t *testing.T) {
 		{"a member who asks for all projects", member, true, query.Scope{Principals: own}},
 		{"an admin", admin, false, query.Scope{Hidden: true, Principals: []resource.Principal{"project:p", "user:a", "*"}}},
 		{"an admin who asks for all projects", admin, true, query.Scope{Hidden: true, All: true}},
-		{"identity none", Caller{Admin: true, AllProjects: true}, false, query.Scope{Hidden: true, All: true}},
-		{"nobody in particular", Caller{}, false, query.Scope{Principals: []resource.Principal{"*"}}},
+		{"identity none", policy.Caller{Admin: true, AllProjects: true}, false, query.Scope{Hidden: true, All: true}},
+		{"nobody in particular", policy.Caller{}, false, query.Scope{Principals: []resource.Principal{"*"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := query.Request{Query: query.MatchAll{}, AllProjects: c.all}
-			if err := New(cloud()).Restrict(c.caller, &r, time.Now()); err != nil {
+			if err := policy.New(cloud()).Restrict(c.caller, &r, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(&c.want, r.Scope); d != "" {
@@ -88,7 +88,7 @@ func TestRestrictLeavesOnlyTypesThatAreOpen(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		caller Caller
+		caller policy.Caller
 		asked  string
 		want   string
 		fails  string
@@ -104,13 +104,13 @@ func TestRestrictLeavesOnlyTypesThatAreOpen(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := query.Request{Query: query.MatchAll{}, Types: strings.Fields(c.asked)}
-			err := New(cloud()).Restrict(c.caller, &r, time.Now())
+			err := policy.New(cloud()).Restrict(c.caller, &r, time.Now())
 			if c.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), c.fails) {
 					t.Fatalf("Restrict = %v, want an error with %q", err, c.fails)
 				}
 				var unknown *query.Error
-				if forbidden := errors.Is(err, ErrForbidden); forbidden == errors.As(err, &unknown) {
+				if forbidden := errors.Is(err, policy.ErrForbidden); forbidden == errors.As(err, &unknown) {
 					t.Errorf("Restrict = %v, want either ErrForbidden or a *query.Error", err)
 				}
 				return
@@ -124,9 +124,9 @@ func TestRestrictLeavesOnlyTypesThatAreOpen(t *testing.T) {
 
 func TestTypeIsFoundByNameAndByPluralIfItIsOpen(t *testing.T) {
 	t.Parallel()
-	p := New(cloud())
+	p := policy.New(cloud())
 	for _, c := range []struct {
-		caller     Caller
+		caller     policy.Caller
 		name, want string
 	}{
 		{member, "OS::Nova::Server", "OS::Nova::Server"}, {member, "servers", "OS::Nova::Server"}, {member, "ports", "OS::Neutron::Port"},
@@ -148,7 +148,7 @@ func TestTypeIsFoundByNameAndByPluralIfItIsOpen(t *testing.T) {
 
 func TestRestrictResolvesDatesOfVisibleFieldsOnly(t *testing.T) {
 	t.Parallel()
-	p := New(builtin(t))
+	p := policy.New(builtin(t))
 	now := time.Date(2026, 5, 2, 12, 0, 0, 0, time.UTC)
 	r := query.Request{Types: []string{"OS::Nova::Server"}, Query: query.Range{Field: "created_at", GTE: "now-1d/d"}}
 	if err := p.Restrict(member, &r, now); err != nil {
@@ -188,12 +188,12 @@ sources:
 	}
 	for _, field := range []string{"audited_at", "nowhere"} {
 		r := query.Request{Query: query.Range{Field: field, GTE: "soon"}}
-		if err := New(c).Restrict(member, &r, time.Now()); err != nil {
+		if err := policy.New(c).Restrict(member, &r, time.Now()); err != nil {
 			t.Errorf("Restrict of %s = %v, want nothing to be said", field, err)
 		}
 	}
 	r := query.Request{Query: query.Range{Field: "audited_at", GTE: "soon"}}
-	if err := New(c).Restrict(admin, &r, time.Now()); err == nil {
+	if err := policy.New(c).Restrict(admin, &r, time.Now()); err == nil {
 		t.Error("an admin is not told that this is no date")
 	}
 }

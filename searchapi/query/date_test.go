@@ -7,14 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "github.com/fresnel-search/fresnel/searchapi/query"
+	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
 func TestParseDateReadsDatesAndDateMath(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 31, 14, 25, 36, 500, time.UTC)
 	for _, c := range []struct {
-		v            Value
+		v            query.Value
 		format, zone string
 		up           bool
 		want         string
@@ -38,13 +38,13 @@ func TestParseDateReadsDatesAndDateMath(t *testing.T) {
 		{"31/12/2026", "dd/MM/yyyy||epoch_millis", "", true, "2026-12-31T23:59:59.999999999Z"},
 		{"2026.05.01 08:00:00.250", "yyyy.MM.dd HH:mm:ss.SSS", "", false, "2026-05-01T08:00:00.250000000Z"},
 	} {
-		got, err := ParseDate(c.v, DateSpec{Format: c.format, TimeZone: c.zone, Up: c.up, Now: now})
-		if err != nil || got.Format(Instant) != c.want {
-			t.Errorf("ParseDate(%v, %q, %q, up %v) = %v, %v, want %s", c.v, c.format, c.zone, c.up, got.Format(Instant), err, c.want)
+		got, err := query.ParseDate(c.v, query.DateSpec{Format: c.format, TimeZone: c.zone, Up: c.up, Now: now})
+		if err != nil || got.Format(query.Instant) != c.want {
+			t.Errorf("ParseDate(%v, %q, %q, up %v) = %v, %v, want %s", c.v, c.format, c.zone, c.up, got.Format(query.Instant), err, c.want)
 		}
 	}
-	for _, bad := range []Value{"nowish", "now-1", "now-d1", "now/5d", "now+99999999y", "tomorrow", "2026-13-01", "", true, "2026-05-01||*2d", json.Number("1e300")} {
-		if got, err := ParseDate(bad, DateSpec{Now: now}); err == nil {
+	for _, bad := range []query.Value{"nowish", "now-1", "now-d1", "now/5d", "now+99999999y", "tomorrow", "2026-13-01", "", true, "2026-05-01||*2d", json.Number("1e300")} {
+		if got, err := query.ParseDate(bad, query.DateSpec{Now: now}); err == nil {
 			t.Errorf("ParseDate(%v) = %v, want an error", bad, got)
 		}
 	}
@@ -54,35 +54,35 @@ func TestResolveMakesInstantsOfDatesOnly(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 31, 14, 0, 0, 0, time.UTC)
 	isDate := func(f string) bool { return f == "at" }
-	in := Bool{
-		Must: []Node{Range{Field: "at", GT: "2026-03-30", LTE: "now/d", TimeZone: "+01:00"}, Range{Field: "name", GT: "now"}},
-		Should: []Node{
-			Nested{Path: "x", Query: Term{Field: "at", Value: "2026-03"}},
-			Match{Fields: []string{"at"}, Text: "soon", Lenient: true},
-			Terms{Field: "at", Values: []Value{"2026"}},
+	in := query.Bool{
+		Must: []query.Node{query.Range{Field: "at", GT: "2026-03-30", LTE: "now/d", TimeZone: "+01:00"}, query.Range{Field: "name", GT: "now"}},
+		Should: []query.Node{
+			query.Nested{Path: "x", Query: query.Term{Field: "at", Value: "2026-03"}},
+			query.Match{Fields: []string{"at"}, Text: "soon", Lenient: true},
+			query.Terms{Field: "at", Values: []query.Value{"2026"}},
 		},
 	}
-	month := Range{Field: "at", GTE: "2026-03-01T00:00:00.000000000Z", LTE: "2026-03-31T23:59:59.999999999Z"}
-	year := Range{Field: "at", GTE: "2026-01-01T00:00:00.000000000Z", LTE: "2026-12-31T23:59:59.999999999Z"}
-	want := Node(Bool{
-		Must: []Node{
-			Range{Field: "at", GT: "2026-03-30T22:59:59.999999999Z", LTE: "2026-03-31T22:59:59.999999999Z"},
-			Range{Field: "name", GT: "now"},
+	month := query.Range{Field: "at", GTE: "2026-03-01T00:00:00.000000000Z", LTE: "2026-03-31T23:59:59.999999999Z"}
+	year := query.Range{Field: "at", GTE: "2026-01-01T00:00:00.000000000Z", LTE: "2026-12-31T23:59:59.999999999Z"}
+	want := query.Node(query.Bool{
+		Must: []query.Node{
+			query.Range{Field: "at", GT: "2026-03-30T22:59:59.999999999Z", LTE: "2026-03-31T22:59:59.999999999Z"},
+			query.Range{Field: "name", GT: "now"},
 		},
-		Should: []Node{Nested{Path: "x", Query: month}, MatchNone{}, Bool{Should: []Node{year}}},
+		Should: []query.Node{query.Nested{Path: "x", Query: month}, query.MatchNone{}, query.Bool{Should: []query.Node{year}}},
 	})
-	got, err := Resolve(in, now, isDate)
+	got, err := query.Resolve(in, now, isDate)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	again, err := Resolve(got, now.Add(time.Hour), isDate)
+	again, err := query.Resolve(got, now.Add(time.Hour), isDate)
 	if err != nil || cmp.Diff(got, again) != "" {
 		t.Errorf("Resolve of what is resolved = %v, %v", again, err)
 	}
-	if _, err := Resolve(Range{Field: "at", LT: "soon"}, now, isDate); err == nil || err.Error() != `range.at.lt: "soon" is no date of format strict_date_optional_time||epoch_millis` {
+	if _, err := query.Resolve(query.Range{Field: "at", LT: "soon"}, now, isDate); err == nil || err.Error() != `range.at.lt: "soon" is no date of format strict_date_optional_time||epoch_millis` {
 		t.Errorf("Resolve of no date = %v", err)
 	}
 }

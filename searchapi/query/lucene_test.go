@@ -7,38 +7,38 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "github.com/fresnel-search/fresnel/searchapi/query"
+	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
 // brief writes a node as Lucene prints its queries: +must -mustNot should.
-func brief(n Node) string {
+func brief(n query.Node) string {
 	join := func(fields []string, s string) string { return strings.Join(fields, ",") + ":" + s }
 	switch n := n.(type) {
-	case MatchAll:
+	case query.MatchAll:
 		return "*:*"
-	case MatchNone:
+	case query.MatchNone:
 		return "none"
-	case Match:
+	case query.Match:
 		return join(n.Fields, n.Text.(string))
-	case MatchPhrase:
+	case query.MatchPhrase:
 		s := join(n.Fields, `"`+n.Text+`"`)
 		if n.Slop > 0 {
 			s += "~" + string(rune('0'+n.Slop))
 		}
 		return s
-	case Pattern:
+	case query.Pattern:
 		return join(n.Fields, "/"+n.Value+"/")
-	case Exists:
+	case query.Exists:
 		return "exists:" + n.Field
-	case IDs:
+	case query.IDs:
 		return "ids:" + strings.Join(n.Values, ",")
-	case Range:
-		b, err := json.Marshal(map[string]Value{"gt": n.GT, "gte": n.GTE, "lt": n.LT, "lte": n.LTE})
+	case query.Range:
+		b, err := json.Marshal(map[string]query.Value{"gt": n.GT, "gte": n.GTE, "lt": n.LT, "lte": n.LTE})
 		if err != nil {
 			return err.Error()
 		}
 		return n.Field + string(b)
-	case Bool:
+	case query.Bool:
 		var parts []string
 		for _, c := range n.Must {
 			parts = append(parts, "+"+brief(c))
@@ -108,13 +108,13 @@ func TestQueryStringFollowsTheClassicGrammar(t *testing.T) {
 	}
 }
 
-func parseText(t *testing.T, clause, text, opts string) Node {
+func parseText(t *testing.T, clause, text, opts string) query.Node {
 	t.Helper()
 	q, err := json.Marshal(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := ParseNode([]byte(`{"`+clause+`":{`+opts+`"query":`+string(q)+`}}`), DefaultLimits())
+	n, err := query.ParseNode([]byte(`{"`+clause+`":{`+opts+`"query":`+string(q)+`}}`), query.DefaultLimits())
 	if err != nil {
 		t.Errorf("%s: %v", text, err)
 		return nil
@@ -153,7 +153,7 @@ func TestQueryStringRefusesMalformedText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = ParseNode([]byte(`{"query_string":{"lenient":true,"query":`+string(q)+`}}`), DefaultLimits())
+		_, err = query.ParseNode([]byte(`{"query_string":{"lenient":true,"query":`+string(q)+`}}`), query.DefaultLimits())
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), "query.query_string.query: ") {
 			t.Errorf("%.40q: %v, want an error with %q", c.text, err, c.says)
 		}
@@ -192,11 +192,11 @@ func TestSimpleQueryStringIsNeverMalformed(t *testing.T) {
 
 func TestFreeTextIsLenientWhereFieldsAreNotNamed(t *testing.T) {
 	t.Parallel()
-	want := Node(Match{Fields: []string{"*"}, Text: "a", Lenient: true})
+	want := query.Node(query.Match{Fields: []string{"*"}, Text: "a", Lenient: true})
 	if d := cmp.Diff(want, parseText(t, "query_string", "a", "")); d != "" {
 		t.Error(d)
 	}
-	want = Match{Fields: []string{"b", "c"}, Weights: []float64{1, 2}, Text: "a", Boost: 3}
+	want = query.Match{Fields: []string{"b", "c"}, Weights: []float64{1, 2}, Text: "a", Boost: 3}
 	if d := cmp.Diff(want, parseText(t, "query_string", "a^1.5", `"fields":["b","c^2"],"boost":2,`)); d != "" {
 		t.Error(d)
 	}

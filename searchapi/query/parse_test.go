@@ -9,42 +9,42 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "github.com/fresnel-search/fresnel/searchapi/query"
+	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
 func TestParseMakesTheClausesOfABody(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, in string
-		want     Node
+		want     query.Node
 	}{
-		{"all", `{"match_all":{"boost":2}}`, MatchAll{Boost: 2}},
-		{"none", `{"match_none":{}}`, MatchNone{}},
-		{"short term", `{"term":{"status":"active"}}`, Term{Field: "status", Value: "active"}},
-		{"long term", `{"term":{"vcpus":{"value":4,"boost":1.5}}}`, Term{Field: "vcpus", Value: json.Number("4"), Boost: 1.5}},
-		{"term of an id", `{"term":{"_id":"a"}}`, IDs{Values: []string{"a"}}},
-		{"terms", `{"terms":{"a":["x",1,true],"boost":2}}`, Terms{Field: "a", Values: []Value{"x", json.Number("1"), true}, Boost: 2}},
-		{"ids with a type", `{"ids":{"type":"T","values":["a","b"]}}`, IDs{Types: []string{"T"}, Values: []string{"a", "b"}}},
-		{"exists", `{"exists":{"field":"a.b"}}`, Exists{Field: "a.b"}},
-		{"range", `{"range":{"n":{"gt":1,"lte":"5"}}}`, Range{Field: "n", GT: json.Number("1"), LTE: "5"}},
-		{"old range", `{"range":{"n":{"from":"now-1d","to":5,"include_upper":false}}}`, Range{Field: "n", GTE: "now-1d", LT: json.Number("5")}},
-		{"prefix", `{"prefix":{"name":"we"}}`, Prefix{Field: "name", Value: "we"}},
-		{"wildcard", `{"wildcard":{"name":{"wildcard":"w?b*"}}}`, Wildcard{Field: "name", Value: "w?b*"}},
-		{"match", `{"match":{"name":{"query":"a b","operator":"AND","lenient":true}}}`, Match{Fields: []string{"name"}, Text: "a b", And: true, Lenient: true}},
-		{"match of all", `{"match":{"_all":"a b"}}`, Match{Fields: []string{"*"}, Text: "a b", Lenient: true}},
-		{"phrase", `{"match_phrase":{"name":{"query":"a b","slop":2}}}`, MatchPhrase{Fields: []string{"name"}, Text: "a b", Slop: 2}},
+		{"all", `{"match_all":{"boost":2}}`, query.MatchAll{Boost: 2}},
+		{"none", `{"match_none":{}}`, query.MatchNone{}},
+		{"short term", `{"term":{"status":"active"}}`, query.Term{Field: "status", Value: "active"}},
+		{"long term", `{"term":{"vcpus":{"value":4,"boost":1.5}}}`, query.Term{Field: "vcpus", Value: json.Number("4"), Boost: 1.5}},
+		{"term of an id", `{"term":{"_id":"a"}}`, query.IDs{Values: []string{"a"}}},
+		{"terms", `{"terms":{"a":["x",1,true],"boost":2}}`, query.Terms{Field: "a", Values: []query.Value{"x", json.Number("1"), true}, Boost: 2}},
+		{"ids with a type", `{"ids":{"type":"T","values":["a","b"]}}`, query.IDs{Types: []string{"T"}, Values: []string{"a", "b"}}},
+		{"exists", `{"exists":{"field":"a.b"}}`, query.Exists{Field: "a.b"}},
+		{"range", `{"range":{"n":{"gt":1,"lte":"5"}}}`, query.Range{Field: "n", GT: json.Number("1"), LTE: "5"}},
+		{"old range", `{"range":{"n":{"from":"now-1d","to":5,"include_upper":false}}}`, query.Range{Field: "n", GTE: "now-1d", LT: json.Number("5")}},
+		{"prefix", `{"prefix":{"name":"we"}}`, query.Prefix{Field: "name", Value: "we"}},
+		{"wildcard", `{"wildcard":{"name":{"wildcard":"w?b*"}}}`, query.Wildcard{Field: "name", Value: "w?b*"}},
+		{"match", `{"match":{"name":{"query":"a b","operator":"AND","lenient":true}}}`, query.Match{Fields: []string{"name"}, Text: "a b", And: true, Lenient: true}},
+		{"match of all", `{"match":{"_all":"a b"}}`, query.Match{Fields: []string{"*"}, Text: "a b", Lenient: true}},
+		{"phrase", `{"match_phrase":{"name":{"query":"a b","slop":2}}}`, query.MatchPhrase{Fields: []string{"name"}, Text: "a b", Slop: 2}},
 		{
 			"bool", `{"bool":{"must":{"match_all":{}},"must_not":[{"term":{"a":1}}],"minimum_should_match":"50%"}}`,
-			Bool{Must: []Node{MatchAll{}}, MustNot: []Node{Term{Field: "a", Value: json.Number("1")}}, MinimumShouldMatch: "50%"},
+			query.Bool{Must: []query.Node{query.MatchAll{}}, MustNot: []query.Node{query.Term{Field: "a", Value: json.Number("1")}}, MinimumShouldMatch: "50%"},
 		},
 		{
 			"nested", `{"nested":{"path":"a","query":{"term":{"a.b":"x"}},"score_mode":"max"}}`,
-			Nested{Path: "a", Query: Term{Field: "a.b", Value: "x"}, ScoreMode: "max"},
+			query.Nested{Path: "a", Query: query.Term{Field: "a.b", Value: "x"}, ScoreMode: "max"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := Parse([]byte(`{"query":`+c.in+`}`), DefaultLimits())
+			r, err := query.Parse([]byte(`{"query":`+c.in+`}`), query.DefaultLimits())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,26 +57,26 @@ func TestParseMakesTheClausesOfABody(t *testing.T) {
 
 func TestParseTakesTheOtherKeysOfABody(t *testing.T) {
 	t.Parallel()
-	r, err := Parse([]byte(`{"type":null,"query":null,"offset":5,"limit":"10","sort":["name",{"a":{"order":"desc",
+	r, err := query.Parse([]byte(`{"type":null,"query":null,"offset":5,"limit":"10","sort":["name",{"a":{"order":"desc",
 		"missing":"_first","mode":"max","unmapped_type":"long"}},{"n.x":{"nested":{"path":"n"}}},"_score"],
-		"_source":{"include":"id","excludes":["b"]},"version":true,"all_projects":false}`), DefaultLimits())
+		"_source":{"include":"id","excludes":["b"]},"version":true,"all_projects":false}`), query.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Request{
-		Query: MatchAll{}, From: 5, Size: 10, Version: true,
-		Sort: []Sort{
+	want := query.Request{
+		Query: query.MatchAll{}, From: 5, Size: 10, Version: true,
+		Sort: []query.Sort{
 			{Field: "name.raw", Missing: "_last"},
 			{Field: "a", Desc: true, Missing: "_first", Mode: "max"},
 			{Field: "n.x", Missing: "_last"},
 			{Field: "_score", Desc: true, Missing: "_last"},
 		},
-		Source: &Source{Include: []string{"id"}, Exclude: []string{"b"}},
+		Source: &query.Source{Include: []string{"id"}, Exclude: []string{"b"}},
 	}
 	if d := cmp.Diff(want, r); d != "" {
 		t.Error(d)
 	}
-	r, err = Parse([]byte(`{"type":"OS::Nova::Server","_source":false}`), DefaultLimits())
+	r, err = query.Parse([]byte(`{"type":"OS::Nova::Server","_source":false}`), query.DefaultLimits())
 	if err != nil || r.Size != 25 || len(r.Types) != 1 || r.Source.Exclude[0] != "*" {
 		t.Errorf("Parse = %+v, %v", r, err)
 	}
@@ -127,8 +127,8 @@ func TestParseRefusesWhatItDoesNotKnowAtItsPath(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := Parse([]byte(c.in), DefaultLimits())
-			var e *Error
+			_, err := query.Parse([]byte(c.in), query.DefaultLimits())
+			var e *query.Error
 			if !errors.As(err, &e) {
 				t.Fatalf("Parse = %v, want an *Error", err)
 			}
@@ -137,7 +137,7 @@ func TestParseRefusesWhatItDoesNotKnowAtItsPath(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Parse(make([]byte, 1<<20+1), DefaultLimits()); err == nil || !strings.Contains(err.Error(), "larger") {
+	if _, err := query.Parse(make([]byte, 1<<20+1), query.DefaultLimits()); err == nil || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("Parse of more than a mebibyte = %v", err)
 	}
 }
@@ -148,20 +148,20 @@ func TestParseParamsReadsASearchFromTheURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := ParseParams(v, DefaultLimits())
+	r, err := query.ParseParams(v, query.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Request{
-		Query: Pattern{Fields: []string{"name"}, Value: "web*"},
+	want := query.Request{
+		Query: query.Pattern{Fields: []string{"name"}, Value: "web*"},
 		Types: []string{"OS::Nova::Server", "OS::Cinder::Volume"}, Size: 3, AllProjects: true,
-		Sort:   []Sort{{Field: "updated_at", Desc: true, Missing: "_last"}, {Field: "name.raw", Missing: "_last"}},
-		Source: &Source{Include: []string{"id"}},
+		Sort:   []query.Sort{{Field: "updated_at", Desc: true, Missing: "_last"}, {Field: "name.raw", Missing: "_last"}},
+		Source: &query.Source{Include: []string{"id"}},
 	}
 	if d := cmp.Diff(want, r); d != "" {
 		t.Error(d)
 	}
-	if _, err := ParseParams(url.Values{"siez": {"1"}}, DefaultLimits()); err == nil || !strings.Contains(err.Error(), "did you mean size?") {
+	if _, err := query.ParseParams(url.Values{"siez": {"1"}}, query.DefaultLimits()); err == nil || !strings.Contains(err.Error(), "did you mean size?") {
 		t.Errorf("ParseParams of an unknown parameter = %v", err)
 	}
 }
@@ -175,7 +175,7 @@ func TestMinimumShouldCountsAsElasticsearchDoes(t *testing.T) {
 		{"", 5, 0}, {"2", 5, 2}, {"-1", 5, 4}, {"75%", 5, 3}, {"-25%", 5, 4}, {"-9", 5, 0},
 		{"2<75%", 2, 2}, {"2<75%", 4, 3}, {"2<-25% 9<-3", 9, 7}, {"2<-25% 9<-3", 10, 7},
 	} {
-		if got := MinimumShould(c.spec, c.n); got != c.want {
+		if got := query.MinimumShould(c.spec, c.n); got != c.want {
 			t.Errorf("MinimumShould(%q, %d) = %d, want %d", c.spec, c.n, got, c.want)
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	. "github.com/fresnel-search/fresnel/searchapi/query"
+	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
 // wide are limits that no generated query reaches, also after printing.
-func wide() Limits {
-	l := DefaultLimits()
+func wide() query.Limits {
+	l := query.DefaultLimits()
 	l.Depth, l.Clauses, l.Wildcard = 200, 100_000, 4096
 	return l
 }
@@ -23,7 +23,7 @@ func TestPrintedQueriesParseToThemselves(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		body := drawClause(t, 3)
-		n, err := ParseNode([]byte(body), DefaultLimits())
+		n, err := query.ParseNode([]byte(body), query.DefaultLimits())
 		if err != nil {
 			return // refusals are tested elsewhere; most texts are fine
 		}
@@ -33,9 +33,9 @@ func TestPrintedQueriesParseToThemselves(t *testing.T) {
 
 type failer interface{ Fatalf(string, ...any) }
 
-func same(t failer, n Node) {
-	printed := Print(n)
-	again, err := ParseNode(printed, wide())
+func same(t failer, n query.Node) {
+	printed := query.Print(n)
+	again, err := query.ParseNode(printed, wide())
 	if err != nil {
 		t.Fatalf("Print = %s, which does not parse: %v", printed, err)
 	}
@@ -130,7 +130,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := Parse(body, DefaultLimits())
+		r, err := query.Parse(body, query.DefaultLimits())
 		if err == nil {
 			same(t, r.Query)
 		}
@@ -144,7 +144,7 @@ func FuzzQueryString(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, clause := range []string{"query_string", "simple_query_string"} {
 			for _, where := range []string{"", `"fields":["a","b.*^2"],`, `"fields":["a"],`} {
-				n, err := ParseNode([]byte(`{"`+clause+`":{`+where+`"query":`+jsonText(text)+`}}`), DefaultLimits())
+				n, err := query.ParseNode([]byte(`{"`+clause+`":{`+where+`"query":`+jsonText(text)+`}}`), query.DefaultLimits())
 				if err == nil {
 					same(t, n)
 				}
