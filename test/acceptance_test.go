@@ -144,18 +144,21 @@ func TestTenantsSeeTheirOwnAndNothingElse(t *testing.T) {
 searchapi: {listen: SEARCH_ADDR, identity: {mode: static, tokens_file: tokens.yaml}}
 listener: {kafka: {embedded: {listen: KAFKA_ADDR}}}
 `)
-	tenants := map[string]string{} // token by project
-	tokens := tokenEntry("admin-token", "admin", "adminproject", "admin")
-	for _, p := range projects(t) {
-		tenants[p] = "token-of-" + p
-		tokens += tokenEntry(tenants[p], "user-"+p, p, "member")
-	}
-	s.File("tokens.yaml", tokens)
-	s.Launch()
-	s.WaitReady()
+	s.File("tokens.yaml", tokenEntry("admin-token", "admin", "adminproject", "admin"))
+	s.Start()
 	s.Play("day")
 	settled(t, s, count(t, "day"), "admin-token")
 	all := dump(t, s, "admin-token")
+	tenants := map[string]string{} // token by project
+	tokens := tokenEntry("admin-token", "admin", "adminproject", "admin")
+	for _, p := range projects(all) {
+		tenants[p] = "token-of-" + p
+		tokens += tokenEntry(tenants[p], "user-"+p, p, "member")
+	}
+	s.File("tokens.yaml", tokens) // is read again when it changes
+	for _, token := range tenants {
+		s.Eventually("the new tokens are known", func() error { return s.Call("GET", "/v1/search", token, map[string]any{}, nil) })
+	}
 	owners := 0
 	for project, token := range tenants {
 		mine := dump(t, s, token)
@@ -218,17 +221,12 @@ func noTrace(t *testing.T, s *harness.Server, token string, d document) {
 	}
 }
 
-// projects are those that own something in the day's truth.
-func projects(t *testing.T) []string {
-	t.Helper()
+// projects are the owners of all documents.
+func projects(all map[string]document) []string {
 	set := map[string]bool{}
-	for _, objects := range truth(t) {
-		for _, o := range objects {
-			for _, k := range []string{"tenant_id", "project_id", "owner"} {
-				if p, ok := o[k].(string); ok && len(p) == 32 {
-					set[p] = true
-				}
-			}
+	for _, d := range all {
+		if p := ownerOf(d); p != "" {
+			set[p] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(set))

@@ -36,7 +36,7 @@ func (o oracle) transitions(ms []*resource.Mutation) []transition {
 	for i := range ms {
 		now := o.shown(ms[:i+1])
 		switch {
-		case !now.named && !now.deleted:
+		case !now.named:
 		case now.deleted:
 			if !before.deleted {
 				out = append(out, transition{Action: change.Deleted})
@@ -56,7 +56,7 @@ func (o oracle) shown(ms []*resource.Mutation) shown {
 	var s shown
 	var deleted, revived resource.Stamp
 	for _, m := range ms {
-		if m.Kind == resource.Full || m.Kind == resource.Partial {
+		if m.Kind == resource.Full || m.Kind == resource.Partial || m.Kind == resource.Delete {
 			s.named = true
 		}
 		if m.Kind == resource.Delete {
@@ -75,7 +75,7 @@ func (o oracle) shown(ms []*resource.Mutation) shown {
 	}
 	s.deleted = !deleted.IsZero() && !revived.After(deleted)
 	s.fields = all
-	if !deleted.IsZero() && !s.deleted {
+	if o.rules.Reusable && !deleted.IsZero() && !s.deleted {
 		s.fields = fields(deleted)
 	}
 	return s

@@ -268,7 +268,6 @@ func (s *Server) Call(method, path, token string, body, into any) error {
 		return nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
 	return dec.Decode(into)
 }
 

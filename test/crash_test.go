@@ -1,0 +1,333 @@
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
+	"github.com/fresnel-search/fresnel/configs/resources"
+	"github.com/fresnel-search/fresnel/indexer/catalog"
+	"github.com/fresnel-search/fresnel/indexer/changelog"
+	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/listener/stream"
+	"github.com/fresnel-search/fresnel/plugins/change"
+	"github.com/fresnel-search/fresnel/test/harness"
+)
+
+// crashing delivers everything to a receiver, retries soon, and keeps the logs whole
+// for the oracle.
+const crashing = `
+searchapi: {listen: SEARCH_ADDR, identity: {mode: none}}
+listener: {kafka: {embedded: {listen: KAFKA_ADDR, trim_interval: 1h}}}
+publishers:
+  outbound: {allow: ["127.0.0.0/8"]}
+  retry: {schedule: [0s, 100ms, 200ms, 400ms, 800ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s]}
+  subscriptions:
+    - name: all
+      publisher: webhook
+      destination: RECEIVER
+      secret: ` + harness.Secret + `
+      admin_fields: true
+      filter: {projects: ["*"]}
+`
+
+// points are the named places where the process dies, each before the next thing
+// that would have to happen.
+var points = []string{
+	"mutation-produce", "store-write", "change-produce", "handled", "commit", "cascade",
+	"plugin-ack", "save-parked_deliveries", "save-subscriptions",
+}
+
+// crashes is a run of a server that dies again and again while recordings are
+// played and deliveries go out.
+type crashes struct {
+	t        *testing.T
+	s        *harness.Server
+	r        *harness.Receiver
+	recorded []stream.Record
+	copies   int
+}
+
+func newCrashes(t *testing.T) *crashes {
+	t.Helper()
+	recorded, err := play.Load("notifications")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := harness.NewReceiver(t)
+	r.Answer(func(d harness.Delivery, before int) int {
+		if before == 0 && len(d.ID) > 0 && d.ID[0]%5 == 0 { // some fail at first, and are parked
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusNoContent
+	})
+	return &crashes{t: t, s: harness.New(t, replace(crashing, "RECEIVER", r.URL)), r: r, recorded: recorded}
+}
+
+// next is the recording of another cloud.
+func (c *crashes) next() []stream.Record {
+	c.copies++
+	all := slices.Collect(play.Options{Copies: c.copies}.Records(c.recorded))
+	return all[(c.copies-1)*len(c.recorded):]
+}
+
+// round plays one more cloud into a server that dies by itself, or is killed, and
+// plays it again if it died too early.
+func (c *crashes) round(crash string, after time.Duration) {
+	c.t.Helper()
+	cloud := c.next()
+	c.s.Launch("FRESNEL_CRASH=" + crash)
+	if err := c.answering(); err == nil {
+		if c.play(cloud) == nil {
+			cloud = nil
+		}
+	}
+	select {
+	case <-c.s.Ended():
+	case <-time.After(after):
+		if crash != "" {
+			c.t.Fatalf("the server never came to %s", crash)
+		}
+		c.s.Kill()
+	}
+	if cloud != nil {
+		c.s.Start()
+		if err := c.play(cloud); err != nil {
+			c.t.Fatal(err)
+		}
+		c.s.Kill()
+	}
+}
+
+// play produces the records a few at a time, so that they make many batches.
+func (c *crashes) play(cloud []stream.Record) error {
+	for part := range slices.Chunk(cloud, 40) {
+		if err := harness.Produce(c.s.Kafka, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answering waits until the server takes records, or has died.
+func (c *crashes) answering() error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.s.Ended():
+			return errors.New("ended")
+		case <-tick.C:
+		}
+		if c.s.Get("/readyz", nil) == nil {
+			return nil
+		}
+	}
+}
+
+func TestNothingIsLostOrInventedAtAnyCrash(t *testing.T) {
+	t.Parallel()
+	c := newCrashes(t)
+	c.s.Start()
+	mutations := harness.NewTail(t, c.s.Kafka, "fresnel.mutations")
+	changes := harness.NewTail(t, c.s.Kafka, "fresnel.changes")
+	c.s.Kill()
+	for _, p := range points {
+		for _, nth := range []int{1, 2, 4} {
+			c.round(fmt.Sprintf("%s:%d", p, nth), 60*time.Second)
+		}
+	}
+	for range 20 {
+		c.round("", time.Duration(rand.IntN(1200))*time.Millisecond)
+	}
+	c.s.Start()
+	if err := c.play(c.next()); err != nil {
+		t.Fatal(err)
+	}
+	c.rest(mutations, changes)
+	verify(t, c, mutations.Entries(), changes.Entries())
+	if errs := c.r.Errors(); len(errs) > 0 {
+		t.Errorf("%d deliveries did not verify: %s", len(errs), errs[0])
+	}
+}
+
+// rest waits until everything is folded, delivered and seen by the tails.
+func (c *crashes) rest(mutations, changes *harness.Tail) {
+	c.t.Helper()
+	topics := map[string]bool{}
+	for _, r := range c.recorded {
+		topics[r.Topic] = true
+	}
+	var records int64
+	for topic := range topics {
+		n, err := harness.Ends(c.s.Kafka, topic)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		records += n
+	}
+	settled(c.t, c.s, int(records), "")
+	c.s.Eventually("all is delivered", func() error {
+		var a struct {
+			Subscriptions []struct {
+				Lag, Parked int64
+				State       string
+				Counters    map[string]int64
+			}
+		}
+		if err := c.s.Get("/v1/admin/subscriptions", &a); err != nil {
+			return err
+		}
+		if s := a.Subscriptions[0]; s.Lag != 0 || s.Parked != 0 || s.Counters["open"] != 0 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	for topic, tail := range map[string]*harness.Tail{"fresnel.mutations": mutations, "fresnel.changes": changes} {
+		c.s.Eventually(topic+" is read to its end", func() error {
+			n, err := harness.Ends(c.s.Kafka, topic)
+			if err != nil || int64(len(tail.Entries())) != n {
+				return fmt.Errorf("%d of %d, %w", len(tail.Entries()), n, err)
+			}
+			return nil
+		})
+	}
+}
+
+// verify compares the change log with the oracle, and the deliveries with both.
+func verify(t *testing.T, c *crashes, mutations, changes []harness.Entry) {
+	t.Helper()
+	types, err := catalog.Load(resources.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[resource.Ref][]*resource.Mutation{}
+	for _, e := range mutations {
+		m, err := resource.DecodeMutation(e.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said[m.Ref] = append(said[m.Ref], m)
+	}
+	shown, ids := firsts(t, changes)
+	deleted := 0
+	live := map[string]bool{}
+	for ref, ms := range said {
+		want := oracle{&types.Type(ref.Type).Rules}.transitions(ms)
+		got := visible(t, ref, shown[ref])
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: transitions (-oracle +change log):\n%.3000s", ref, d)
+		}
+		if len(want) > 0 && want[len(want)-1].Action == change.Deleted {
+			deleted++
+		} else if len(want) > 0 {
+			live[ref.Key()] = true
+		}
+	}
+	if deleted == 0 || len(live) == 0 {
+		t.Errorf("%d resources deleted and %d alive: nothing was tested", deleted, len(live))
+	}
+	if d := cmp.Diff(live, keysOf(dump(t, c.s, ""))); d != "" {
+		t.Errorf("documents that are searchable (-oracle +api):\n%.2000s", d)
+	}
+	delivered(t, c.r, shown, ids)
+}
+
+func keysOf(docs map[string]document) map[string]bool {
+	keys := map[string]bool{}
+	for k := range docs {
+		keys[k] = true
+	}
+	return keys
+}
+
+// firsts are the first occurrences of each change by resource, in log order.
+// Repeats must have the same bytes.
+func firsts(t *testing.T, changes []harness.Entry) (map[resource.Ref][]*changelog.Entry, map[string]bool) {
+	t.Helper()
+	bytes := map[string]string{}
+	ids := map[string]bool{}
+	by := map[resource.Ref][]*changelog.Entry{}
+	for _, e := range changes {
+		c, err := changelog.Decode(e.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before, ok := bytes[c.ID]; ok {
+			if before != string(e.Value) {
+				t.Errorf("change %s of %s came again with other bytes:\n%s\n%s", c.ID, c.Ref, before, e.Value)
+			}
+			continue
+		}
+		bytes[c.ID], ids[c.ID] = string(e.Value), true
+		by[c.Ref] = append(by[c.Ref], c)
+	}
+	return by, ids
+}
+
+// visible are the transitions in the change log that show more than other readers.
+func visible(t *testing.T, ref resource.Ref, entries []*changelog.Entry) []transition {
+	t.Helper()
+	var out []transition
+	revision := int64(0)
+	for _, e := range entries {
+		if e.Action == change.Event {
+			continue
+		}
+		if revision++; e.Revision != revision {
+			t.Errorf("%s: revision %d comes where %d is due", ref, e.Revision, revision)
+		}
+		if e.Action == change.Updated && !slices.ContainsFunc(e.Changed, func(f string) bool { return f != changelog.Readers }) {
+			continue
+		}
+		tr := transition{Action: e.Action}
+		if e.Action != change.Deleted {
+			tr.Fields = map[string]string{}
+			for k, v := range e.Fields {
+				tr.Fields[k] = string(v)
+			}
+		}
+		out = append(out, tr)
+	}
+	return out
+}
+
+// delivered checks that every change reached the receiver, in order per resource.
+func delivered(t *testing.T, r *harness.Receiver, shown map[resource.Ref][]*changelog.Entry, ids map[string]bool) {
+	t.Helper()
+	got := map[string]bool{}
+	for res, cs := range r.Firsts(t) {
+		last := int64(0)
+		for _, c := range cs {
+			got[c.ID] = true
+			if c.Action == change.Event {
+				continue
+			}
+			if c.Revision <= last {
+				t.Errorf("%s/%s: revision %d is delivered after %d", res.Type, res.ID, c.Revision, last)
+			}
+			last = c.Revision
+		}
+	}
+	if d := cmp.Diff(slices.Sorted(maps.Keys(ids)), slices.Sorted(maps.Keys(got))); d != "" {
+		t.Errorf("changes in %d resources' logs and changes delivered differ (-log +delivered):\n%.2000s", len(shown), d)
+	}
+}
+
+func replace(text, old, with string) string {
+	b, err := json.Marshal(with)
+	if err != nil {
+		return text
+	}
+	return strings.ReplaceAll(text, old, string(b))
+}

@@ -1,0 +1,31 @@
+package harness
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/fresnel-search/fresnel/listener/stream"
+)
+
+// Produce appends the records in order, with a client that is not the server's.
+// After an error some may have been appended.
+func Produce(broker string, records []stream.Record) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.AllowAutoTopicCreation(), kgo.DialTimeout(time.Second),
+		kgo.RecordDeliveryTimeout(5*time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out := make([]*kgo.Record, len(records))
+	for i, r := range records {
+		out[i] = &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}
+		for _, h := range r.Headers {
+			out[i].Headers = append(out[i].Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+		}
+	}
+	return cl.ProduceSync(ctx, out...).FirstErr()
+}
