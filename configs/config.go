@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -118,8 +119,10 @@ func (c Config) Validate() error {
 		under("searchapi.identity", c.SearchAPI.Identity.Validate()),
 		under("publishers", c.Publishers.Config.Validate()),
 		under("publishers", c.Publishers.Host.Validate()))
-	if c.SearchAPI.Identity.Mode == identity.ModeNone {
-		errs = append(errs, under("searchapi.identity.mode", identity.CheckLoopback(c.SearchAPI.Listen)))
+	if _, _, err := net.SplitHostPort(c.SearchAPI.Listen); err == nil && c.SearchAPI.Identity.Mode == identity.ModeNone {
+		if err := identity.CheckLoopback(c.SearchAPI.Listen); err != nil {
+			errs = append(errs, fmt.Errorf("searchapi.identity.mode: %w", err))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -129,6 +132,13 @@ func (c *Config) resolve(dir string) error {
 	var errs []error
 	c.Catalog.Dir = abs(dir, c.Catalog.Dir)
 	c.SearchAPI.Identity.TokensFile = abs(dir, c.SearchAPI.Identity.TokensFile)
+	c.Publishers.Host.RunDir = abs(dir, c.Publishers.Host.RunDir)
+	for name, p := range c.Publishers.Host.Plugins {
+		if strings.Contains(p.Path, "/") { // else it is looked for in PATH
+			p.Path = abs(dir, p.Path)
+			c.Publishers.Host.Plugins[name] = p
+		}
+	}
 	for i := range c.Publishers.Subscriptions {
 		s := &c.Publishers.Subscriptions[i]
 		errs = append(errs, readSecret(&s.Secret, s.SecretFile, dir, fmt.Sprintf("publishers.subscriptions[%d].secret", i)))

@@ -22,18 +22,14 @@ import (
 	"github.com/fresnel-search/fresnel/configs/secret"
 )
 
-// maxFile bounds a configuration file, in bytes.
+// maxFile bounds a configuration file, and one of a secret, in bytes.
 const maxFile = 4 << 20
 
 // Load reads a file over the defaults. Relative paths in it are relative to the
 // file's own folder, except data, which is relative to the working folder.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
+	b, err := readFile(path)
 	if err != nil {
-		return Config{}, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err := errors.Join(err, f.Close()); err != nil {
 		return Config{}, err
 	}
 	c, err := Parse(b, filepath.Dir(path))
@@ -46,23 +42,53 @@ func Load(path string) (Config, error) {
 // Parse is Load of bytes; dir is the folder that relative paths start from.
 func Parse(b []byte, dir string) (Config, error) {
 	c := Default()
-	var n yaml.Node
-	if err := yaml.Unmarshal(b, &n); err != nil {
+	n, err := document(b)
+	if err != nil {
 		return Config{}, err
 	}
+	l := newLines(n)
+	errs := strict(n, reflect.TypeFor[Config](), "")
 	if n.Kind != 0 {
-		if err := errors.Join(strict(&n, reflect.TypeFor[Config](), "")...); err != nil {
-			return Config{}, err
-		}
-		dec := yaml.NewDecoder(bytes.NewReader(b))
-		if err := dec.Decode(&c); err != nil {
-			return Config{}, err
-		}
+		errs = append(errs, l.typed(n.Decode(&c))...)
 	}
-	if err := c.resolve(dir); err != nil {
+	if len(errs) == 0 { // else more would be wrong only because of that
+		errs = l.located(errors.Join(c.resolve(dir), c.Validate()))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return Config{}, err
 	}
-	return c, c.Validate()
+	return c, nil
+}
+
+// document is the one document of a file, or nothing.
+func document(b []byte) (*yaml.Node, error) {
+	var n, more yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	if err := dec.Decode(&n); errors.Is(err, io.EOF) {
+		return &n, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := dec.Decode(&more); err == nil {
+		return nil, fmt.Errorf("line %d: a second document begins; there can be one only", more.Line)
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return &n, nil
+}
+
+// readFile reads a file of a sensible size.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s: is larger than %d bytes", path, maxFile)
+	}
+	return b, err
 }
 
 // readSecret sets s from a file, if one is named. Naming both is an error.
@@ -73,11 +99,13 @@ func readSecret(s *secret.String, file, dir, key string) error {
 	if !s.Empty() {
 		return fmt.Errorf("%s: give it or %s_file, not both", key, key)
 	}
-	b, err := os.ReadFile(abs(dir, file))
+	b, err := readFile(abs(dir, file))
 	if err != nil {
 		return fmt.Errorf("%s_file: %w", key, err)
 	}
-	*s = secret.New(strings.TrimSpace(string(b)))
+	if *s = secret.New(strings.TrimSpace(string(b))); s.Empty() {
+		return fmt.Errorf("%s_file: %s is empty", key, file)
+	}
 	return nil
 }
 

@@ -54,6 +54,10 @@ func strictMap(n *yaml.Node, t reflect.Type, path string) (errs []error) {
 	fields := keys(t)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
+		if k.Tag == "!!merge" {
+			errs = append(errs, strict(n.Content[i+1], t, path)...)
+			continue
+		}
 		f, ok := fields[k.Value]
 		if !ok {
 			errs = append(errs, fmt.Errorf("line %d: %s: unknown key%s", k.Line, join(path, k.Value), nearest(k.Value, fields)))

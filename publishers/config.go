@@ -15,10 +15,10 @@ import (
 
 // Config is what the publishers are told.
 type Config struct {
-	// Topic is the change log.
-	Topic string `yaml:"topic"`
-	// Timeout bounds one attempt, as the plugin sees it.
-	Timeout time.Duration `yaml:"timeout"`
+	// Topic is the change log; no setting, for others write it.
+	Topic string `yaml:"-"`
+	// Timeout bounds one attempt, as the plugin sees it. It is the host's setting.
+	Timeout time.Duration `yaml:"-"`
 	// DrainTimeout is how long attempts may run on when the process stops.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 	Retry        Retry         `yaml:"retry"`

@@ -31,6 +31,7 @@ func (p plugins) Plugin(name string) publishers.Plugin {
 // startPublishers has the change log delivered.
 func (s *system) startPublishers(context.Context) error {
 	cfg := s.Config.Publishers
+	cfg.Topic, cfg.Timeout = indexer.ChangesTopic, cfg.Host.AttemptTimeout
 	cfg.Host.Builtins = map[string][]string{}
 	for _, name := range builtins {
 		cfg.Host.Builtins[name] = []string{s.Executable, "plugin-serve", name}
