@@ -88,7 +88,7 @@ func New(t testing.TB, config string) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			t.Logf("server output:\n%s", tail(s.Output(), 8000))
+			t.Logf("server output:\n%s", tail(s.Output(), 30000))
 		}
 	})
 	return s
