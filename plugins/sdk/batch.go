@@ -71,7 +71,7 @@ func deadlines(ctx context.Context) (attempt, giveUp context.Context, cancel con
 		attempt, cancel = context.WithCancel(ctx)
 		return attempt, ctx, cancel
 	}
-	const most, share = 500 * time.Millisecond, 10
+	const most, share = 500 * time.Millisecond, 4
 	margin := min(most, time.Until(end)/share)
 	attempt, cancelAttempt := context.WithDeadline(ctx, end.Add(-margin))
 	giveUp, cancelGiveUp := context.WithDeadline(ctx, end.Add(-margin/2))

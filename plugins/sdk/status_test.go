@@ -141,7 +141,11 @@ func TestHostileReceiverCostsLittle(t *testing.T) {
 			srv := httptest.NewServer(h)
 			defer srv.Close()
 			defer srv.CloseClientConnections()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			patience := 20 * time.Second
+			if name == "hang" {
+				patience = time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, strings.NewReader("{}"))
 			if err != nil {
@@ -150,7 +154,7 @@ func TestHostileReceiverCostsLittle(t *testing.T) {
 			began := time.Now()
 			o := &sdk.Outbound{Allow: []string{"127.0.0.0/8"}}
 			err = sdk.FromHTTP(o.Do(req))
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("it took %s", took)
 			}
 			var f *sdk.Failure

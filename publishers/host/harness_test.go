@@ -89,7 +89,9 @@ func start(t *testing.T, cfg host.Config) *started {
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
-			t.Log(log.String())
+			const enough = 8 << 10
+			all := log.String()
+			t.Log(all[:min(len(all), enough)])
 		}
 	})
 	return s

@@ -58,7 +58,7 @@ func TestPublishHandsOutOutcomes(t *testing.T) {
 
 func TestHungAttemptIsAnsweredBeforeTheHostGivesUp(t *testing.T) {
 	cfg := config(t, "fake")
-	cfg.AttemptTimeout = 300 * time.Millisecond
+	cfg.AttemptTimeout = 2 * time.Second
 	s := start(t, cfg)
 	s.process(0)
 	for _, uri := range []string{"fake://hang", "fake://deadlock"} {

@@ -48,7 +48,7 @@ func runMode(mode string) int {
 		stdout := os.Stdout
 		go func() {
 			for range 20 {
-				fmt.Fprint(stdout, strings.Repeat("x", 70_000))
+				fmt.Fprintln(stdout, strings.Repeat("x", 70_000))
 			}
 			fmt.Fprintln(os.NewFile(2, "stderr"), `{"level":"warn","msg":"wrote it all"}`)
 		}()

@@ -18,6 +18,7 @@ import (
 
 const (
 	longestLine   = 8 << 10
+	longestText   = 2 << 10 // of a line without structure
 	linesASecond  = 500
 	tailLines     = 20
 	mostAttribute = 20
@@ -43,7 +44,7 @@ func (o *output) readStdout(stdout io.Reader, handshake *io.PipeWriter) {
 	announced := false
 	eachLine(stdout, func(line []byte) {
 		if announced || !isHandshake(line) {
-			o.say(slog.LevelWarn, "plugin wrote to stdout", slog.String("text", string(line)))
+			o.say(slog.LevelWarn, "plugin wrote to stdout", slog.String("text", string(line[:min(len(line), longestText)])))
 			return
 		}
 		announced = true
@@ -101,7 +102,7 @@ func (o *output) lastLines() string {
 func (o *output) take(line []byte) {
 	var members map[string]any
 	if line[0] != '{' || json.Unmarshal(line, &members) != nil {
-		o.say(o.plainLevel(line), "plugin wrote to stderr", slog.String("text", string(line)))
+		o.say(o.plainLevel(line), "plugin wrote to stderr", slog.String("text", string(line[:min(len(line), longestText)])))
 		return
 	}
 	level := levelOf(pick(members, "@level", "level", "lvl", "severity"))
@@ -217,7 +218,7 @@ func (s *synced) Write(b []byte) (int, error) {
 		s.rest = bytes.Clone(rest)
 		if len(line) > 0 {
 			s.out.say(slog.LevelWarn, "plugin printed", slog.String("stream", s.stream),
-				slog.String("text", string(line[:min(len(line), longestLine)])))
+				slog.String("text", string(line[:min(len(line), longestText)])))
 		}
 	}
 }
