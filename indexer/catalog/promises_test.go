@@ -34,11 +34,7 @@ func TestNoSecretReachesAMutation(t *testing.T) {
 	}
 	text := all.String()
 	found := map[string]bool{}
-	for _, rec := range append(readAll(t, "notifications/*.jsonl.gz"), readAll(t, "day/*.jsonl.gz")...) {
-		n, err := notification.Decode(rec, notification.DefaultLimits())
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, n := range everything(t) {
 		raw, err := json.Marshal(n.Payload)
 		if err != nil {
 			t.Fatal(err)
@@ -69,14 +65,6 @@ func TestNoSecretReachesAMutation(t *testing.T) {
 		}
 	}
 	t.Logf("%d secrets, %d bytes of mutations", len(found), len(text))
-}
-
-func readAll(t *testing.T, glob string) (recs []stream.Record) {
-	t.Helper()
-	for _, file := range files(t, glob) {
-		recs = append(recs, readRecords(t, file)...)
-	}
-	return recs
 }
 
 // TestSecretsAreKeptNowhere puts secrets where a payload could hold some.

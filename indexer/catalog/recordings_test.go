@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,17 +15,32 @@ import (
 	"github.com/fresnel-search/fresnel/listener/stream"
 )
 
+// decoded keeps the notifications of each recording: decoding them under the race
+// detector takes longer than the tests. Nobody may write to them.
+var decoded struct {
+	sync.Mutex
+	files map[string][]*notification.Notification
+}
+
 // recorded are the notifications of some recordings, in the order of the files.
 func recorded(t testing.TB, glob string) (ns []*notification.Notification) {
 	t.Helper()
+	decoded.Lock()
+	defer decoded.Unlock()
+	if decoded.files == nil {
+		decoded.files = map[string][]*notification.Notification{}
+	}
 	for _, file := range files(t, glob) {
-		for _, rec := range readRecords(t, file) {
-			n, err := notification.Decode(rec, notification.DefaultLimits())
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
+		if decoded.files[file] == nil {
+			for _, rec := range readRecords(t, file) {
+				n, err := notification.Decode(rec, notification.DefaultLimits())
+				if err != nil {
+					t.Fatalf("%s: %v", file, err)
+				}
+				decoded.files[file] = append(decoded.files[file], n)
 			}
-			ns = append(ns, n)
 		}
+		ns = append(ns, decoded.files[file]...)
 	}
 	return ns
 }

@@ -81,7 +81,7 @@ func TestTheDayEndsInItsTruth(t *testing.T) {
 		t.Fatal(err)
 	}
 	ns := recorded(t, "day/*.jsonl.gz")
-	for _, seed := range []uint64{0, 1, 2} {
+	for _, seed := range []uint64{0, 1} {
 		if seed > 0 {
 			r := rand.New(rand.NewPCG(seed, seed))
 			r.Shuffle(len(ns), func(i, j int) { ns[i], ns[j] = ns[j], ns[i] })
