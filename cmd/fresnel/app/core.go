@@ -18,7 +18,7 @@ func (s *system) startIndexer(context.Context) error {
 	}
 	x, err := indexer.New(s.Config.Indexer.Config, indexer.Deps{
 		Catalog: s.catalog, Store: s.faults.store(s.store), Records: s.store, Producer: s.faults.indexing(s.kafka),
-		LogID: func() string { return id }, Lineage: rand.Text,
+		LogID: func() string { return id }, Log: s.kafka, Lineage: rand.Text,
 		Logger: s.Log.With("component", "indexer"), Registerer: s.reg,
 	})
 	if err != nil {
