@@ -42,8 +42,8 @@ type Change struct {
 	Action   Action   `json:"action"`
 	Resource Resource `json:"resource"`
 	// Revision counts the changes of this resource that the audience may see:
-	// 1, 2, 3... within a lineage, without gaps. An event carries the revision that
-	// the resource had, or none if it was never shown.
+	// 1, 2, 3... within a lineage, without gaps. An event carries none: its bytes do
+	// not depend on how far the resource has come.
 	Revision int64 `json:"revision,omitempty"`
 	// Lineage names one life of the resource in the index; revisions are counted
 	// within it.
