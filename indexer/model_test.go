@@ -3,6 +3,7 @@ package indexer_test
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
@@ -222,6 +223,11 @@ func checkDocuments(t rapid.TB, w *world, want expected) {
 	t.Helper()
 	for r, d := range want.docs {
 		got := w.docs[r]
+		same := *d
+		same.Version, same.Outbox = got.Version, got.Outbox
+		if reflect.DeepEqual(same, got) {
+			continue
+		}
 		if diff := cmp.Diff(*d, got, cmpopts.IgnoreFields(resource.Document{}, "Version", "Outbox"), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("%s is not what its log means (-want +got):\n%s", r, diff)
 		}

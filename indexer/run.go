@@ -77,7 +77,7 @@ func New(config Config, deps Deps) (*Indexer, error) {
 	}
 	return &Indexer{
 		config: config, deps: deps,
-		log:     cmp.Or(deps.Logger, slog.New(slog.DiscardHandler)).With("component", "indexer"),
+		log:     cmp.Or(deps.Logger, slog.New(slog.DiscardHandler)),
 		metrics: newMetrics(deps.Registerer),
 		books:   make(map[stream.Partition]Book),
 	}, nil

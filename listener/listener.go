@@ -80,7 +80,7 @@ func New(config Config, deps Deps) (*Listener, error) {
 	if deps.Catalog == nil || deps.Producer == nil || deps.Records == nil {
 		return nil, errors.New("listener needs a catalogue, a producer and a record store")
 	}
-	log := cmp.Or(deps.Logger, slog.New(slog.DiscardHandler)).With("component", "listener")
+	log := cmp.Or(deps.Logger, slog.New(slog.DiscardHandler))
 	m := newMetrics(deps.Registerer)
 	return &Listener{
 		config: config, deps: deps, log: log, metrics: m,
