@@ -77,7 +77,7 @@ type Status struct {
 // adminRoutes lays out the operators' API.
 func (s *Server) adminRoutes(g *gin.RouterGroup) {
 	g.GET("/deadletters", s.listDeadLetters)
-	g.GET("/deadletters/*id", s.getDeadLetter)
+	g.GET("/deadletters/*id", s.showDeadLetter)
 	g.POST("/deadletters/*id", s.replayDeadLetter)
 	g.DELETE("/deadletters/*id", s.dropDeadLetter)
 	g.GET("/subscriptions", s.listSubscriptions)

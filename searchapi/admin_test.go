@@ -82,7 +82,7 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 		}}
 	})
 	list := func(params string) (got []string, next any) {
-		w, out := ask(t, srv, "root", "GET", "/v1/admin/deadletters"+params, "")
+		w, out := ask(t, srv, "root", "GET /v1/admin/deadletters"+params, "")
 		if w.Code != 200 || strings.Contains(w.Body.String(), "secret") || strings.Contains(w.Body.String(), `"value"`) {
 			t.Fatalf("list: %d %s", w.Code, w.Body)
 		}
@@ -103,7 +103,7 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 	if got, _ := list("?kind=mutation"); cmp.Diff(ids[1:2], got) != "" {
 		t.Errorf("mutations are %v", got)
 	}
-	w, out := ask(t, srv, "root", "GET", "/v1/admin/deadletters/"+ids[2], "")
+	w, out := ask(t, srv, "root", "GET /v1/admin/deadletters/"+ids[2], "")
 	if w.Code != 200 || out["text"] != `{"secret2` || out["size"] != 9.0 || out["reason"] != "malformed" {
 		t.Errorf("show: %d %s", w.Code, w.Body)
 	}
@@ -111,11 +111,18 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"GET", "nothing/there", 404}, {"POST", "nothing/there/replay", 404}, {"DELETE", "nothing/there", 404}, {"POST", ids[2], 404},
-		{"POST", ids[1] + "/replay", 409}, {"POST", ids[3] + "/replay", 409}, {"POST", ids[2] + "/replay", 200}, {"POST", ids[2] + "/replay", 404},
-		{"DELETE", ids[0], 204}, {"GET", ids[0], 404},
+		{"GET", "nothing/there", 404},
+		{"POST", "nothing/there/replay", 404},
+		{"DELETE", "nothing/there", 404},
+		{"POST", ids[2], 404},
+		{"POST", ids[1] + "/replay", 409},
+		{"POST", ids[3] + "/replay", 409},
+		{"POST", ids[2] + "/replay", 200},
+		{"POST", ids[2] + "/replay", 404},
+		{"DELETE", ids[0], 204},
+		{"GET", ids[0], 404},
 	} {
-		if w, _ := ask(t, srv, "root", c.method, "/v1/admin/deadletters/"+c.path, ""); w.Code != c.status {
+		if w, _ := ask(t, srv, "root", c.method+" "+"/v1/admin/deadletters/"+c.path, ""); w.Code != c.status {
 			t.Errorf("%s %s: %d %s, want %d", c.method, c.path, w.Code, w.Body, c.status)
 		}
 	}
@@ -126,7 +133,7 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 		t.Errorf("left are %v", got)
 	}
 	for _, bad := range []string{"?kind=x", "?limit=0", "?limt=1"} {
-		if w, _ := ask(t, srv, "root", "GET", "/v1/admin/deadletters"+bad, ""); w.Code != 400 {
+		if w, _ := ask(t, srv, "root", "GET /v1/admin/deadletters"+bad, ""); w.Code != 400 {
 			t.Errorf("list %s: %d", bad, w.Code)
 		}
 	}
@@ -161,15 +168,15 @@ func TestSubscriptionsAreListedAndResumed(t *testing.T) {
 	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) {
 		d.Subscriptions = desk{[]searchapi.Subscription{{Name: "nfv", Publisher: "webhook", State: "suspended", Lag: 3}, {Name: "log", State: "active"}}}
 	})
-	if w, _ := ask(t, srv, "root", "GET", "/v1/admin/subscriptions", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"lag":3`) {
+	if w, _ := ask(t, srv, "root", "GET /v1/admin/subscriptions", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"lag":3`) {
 		t.Errorf("list: %d %s", w.Code, w.Body)
 	}
 	for name, status := range map[string]int{"nfv": 200, "log": 409, "x": 404} {
-		if w, _ := ask(t, srv, "root", "POST", "/v1/admin/subscriptions/"+name+"/resume", ""); w.Code != status {
+		if w, _ := ask(t, srv, "root", "POST /v1/admin/subscriptions/"+name+"/resume", ""); w.Code != status {
 			t.Errorf("resume %s: %d %s, want %d", name, w.Code, w.Body, status)
 		}
 	}
-	if w, _ := ask(t, srv, "ann", "POST", "/v1/admin/subscriptions/nfv/resume", ""); w.Code != http.StatusForbidden {
+	if w, _ := ask(t, srv, "ann", "POST /v1/admin/subscriptions/nfv/resume", ""); w.Code != http.StatusForbidden {
 		t.Errorf("resume by a tenant: %d", w.Code)
 	}
 }
@@ -182,7 +189,7 @@ func TestBooksSayWhetherTheyAddUp(t *testing.T) {
 		{Role: "indexer", Topic: "m", Input: 3, Outcomes: map[string]int64{"applied": 2}},
 	}
 	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Books = books })
-	w, out := ask(t, srv, "root", "GET", "/v1/admin/books", "")
+	w, out := ask(t, srv, "root", "GET /v1/admin/books", "")
 	if w.Code != 200 || out["adds_up"] != false {
 		t.Fatalf("books: %d %s", w.Code, w.Body)
 	}
@@ -195,7 +202,7 @@ func TestBooksSayWhetherTheyAddUp(t *testing.T) {
 		t.Errorf("partitions are not in order: %v", in["partitions"])
 	}
 	broken := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Books = ledger(nil) })
-	if w, _ := ask(t, broken, "root", "GET", "/v1/admin/books", ""); w.Code != 500 || strings.Contains(w.Body.String(), "broker") {
+	if w, _ := ask(t, broken, "root", "GET /v1/admin/books", ""); w.Code != 500 || strings.Contains(w.Body.String(), "broker") {
 		t.Errorf("unreadable books: %d %s", w.Code, w.Body)
 	}
 }
@@ -207,10 +214,10 @@ func TestStatusIsForAdmins(t *testing.T) {
 			return searchapi.Status{Version: "1", Topics: []string{"n.info"}, Listen: map[string]string{"searchapi": "x"}}
 		}
 	})
-	if w, out := ask(t, srv, "root", "GET", "/v1/admin/status", ""); w.Code != 200 || out["version"] != "1" {
+	if w, out := ask(t, srv, "root", "GET /v1/admin/status", ""); w.Code != 200 || out["version"] != "1" {
 		t.Errorf("status: %d %s", w.Code, w.Body)
 	}
-	if w, _ := ask(t, srv, "ann", "GET", "/v1/admin/status", ""); w.Code != 403 {
+	if w, _ := ask(t, srv, "ann", "GET /v1/admin/status", ""); w.Code != 403 {
 		t.Errorf("status for a tenant: %d", w.Code)
 	}
 }

@@ -21,7 +21,8 @@ type Config struct {
 	// QueryTimeout bounds one search.
 	QueryTimeout time.Duration `yaml:"query_timeout"`
 	// MaxConcurrent searches run at once, MaxConcurrentPerProject of them for one
-	// project; others wait in line for at most QueueTimeout.
+	// project; others wait in line for at most QueueTimeout. The store should be able
+	// to run MaxConcurrent at once, or projects wait for each other in there.
 	MaxConcurrent           int           `yaml:"max_concurrent"`
 	MaxConcurrentPerProject int           `yaml:"max_concurrent_per_project"`
 	QueueTimeout            time.Duration `yaml:"queue_timeout"`
@@ -40,9 +41,9 @@ func DefaultConfig() Config {
 	return Config{
 		Listen:                  "127.0.0.1:9393",
 		QueryTimeout:            10 * time.Second,
-		MaxConcurrent:           32,
-		MaxConcurrentPerProject: 4,
-		QueueTimeout:            2 * time.Second,
+		MaxConcurrent:           8,
+		MaxConcurrentPerProject: 3,
+		QueueTimeout:            5 * time.Second,
 		ReadTimeout:             15 * time.Second,
 		IdleTimeout:             2 * time.Minute,
 		DrainTimeout:            5 * time.Second,
@@ -69,8 +70,11 @@ func (c Config) Validate() error {
 		key   string
 		value time.Duration
 	}{
-		{"query_timeout", c.QueryTimeout}, {"queue_timeout", c.QueueTimeout}, {"read_timeout", c.ReadTimeout},
-		{"idle_timeout", c.IdleTimeout}, {"drain_timeout", c.DrainTimeout},
+		{"query_timeout", c.QueryTimeout},
+		{"queue_timeout", c.QueueTimeout},
+		{"read_timeout", c.ReadTimeout},
+		{"idle_timeout", c.IdleTimeout},
+		{"drain_timeout", c.DrainTimeout},
 	} {
 		if d.value <= 0 {
 			bad(d.key, "must be longer than 0s")

@@ -154,7 +154,7 @@ type detailed struct {
 	Size    int    `json:"size"`
 }
 
-func (s *Server) getDeadLetter(c *gin.Context) {
+func (s *Server) showDeadLetter(c *gin.Context) {
 	if s.deps.DeadLetters == nil {
 		s.fail(c, errNotServed)
 		return

@@ -140,7 +140,7 @@ type shown struct {
 	Document json.RawMessage `json:"document"`
 }
 
-func (s *Server) getResource(c *gin.Context) {
+func (s *Server) oneResource(c *gin.Context) {
 	caller := callerOf(c)
 	all, err := allProjects(c)
 	if err != nil {

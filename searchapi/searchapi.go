@@ -93,11 +93,11 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Bind takes the address that Run serves; Run does it if nobody has. It fails if the
 // address is taken.
-func (s *Server) Bind() error {
+func (s *Server) Bind(ctx context.Context) error {
 	if s.listener != nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", s.config.Listen)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.config.Listen)
 	if err != nil {
 		return fmt.Errorf("search api: %w", err)
 	}
@@ -115,7 +115,7 @@ func (s *Server) Addr() string {
 
 // Run serves until ctx is done and what was taken is answered, within DrainTimeout.
 func (s *Server) Run(ctx context.Context) error {
-	if err := s.Bind(); err != nil {
+	if err := s.Bind(ctx); err != nil {
 		return err
 	}
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -174,7 +174,7 @@ func (s *Server) routes() http.Handler {
 		v := e.Group(version)
 		v.GET("/search", s.authenticated, s.search)
 		v.POST("/search", s.authenticated, s.search)
-		v.GET("/resources/:type/*id", s.authenticated, s.getResource)
+		v.GET("/resources/:type/*id", s.authenticated, s.oneResource)
 		s.adminRoutes(v.Group("/admin", s.authenticated, s.adminOnly))
 	}
 	return e

@@ -92,8 +92,9 @@ func newServer(t *testing.T, s *searcher, change func(*searchapi.Config, *search
 }
 
 // ask makes a request as somebody and returns the answer, decoded.
-func ask(t *testing.T, s *searchapi.Server, who, method, path, body string) (*httptest.ResponseRecorder, map[string]any) {
+func ask(t *testing.T, s *searchapi.Server, who, request, body string) (*httptest.ResponseRecorder, map[string]any) {
 	t.Helper()
+	method, path, _ := strings.Cut(request, " ")
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	if body == "" {
 		r = httptest.NewRequest(method, path, nil)
@@ -121,7 +122,7 @@ func TestSearchAnswersInSearchlightsShape(t *testing.T) {
 		}}, nil
 	}}
 	srv := newServer(t, s, nil)
-	w, out := ask(t, srv, "ann", "POST", "/v1/search", `{"type":null,"all_projects":false,"_source":["id","name"],"version":true,
+	w, out := ask(t, srv, "ann", "POST /v1/search", `{"type":null,"all_projects":false,"_source":["id","name"],"version":true,
 		"query":{"query_string":{"query":"name: lab*"}},"limit":2}`)
 	if w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
@@ -149,13 +150,13 @@ func TestSearchTakesTheURLOfAGet(t *testing.T) {
 	t.Parallel()
 	s := &searcher{}
 	srv := newServer(t, s, nil)
-	if w, _ := ask(t, srv, "ann", "GET", "/v1/search?q=name:x&type=OS::Nova::Server", ""); w.Code != http.StatusOK || len(s.last.Types) != 1 {
+	if w, _ := ask(t, srv, "ann", "GET /v1/search?q=name:x&type=OS::Nova::Server", ""); w.Code != http.StatusOK || len(s.last.Types) != 1 {
 		t.Errorf("GET with parameters: %d %s", w.Code, w.Body)
 	}
-	if w, _ := ask(t, srv, "ann", "GET", "/v1.0/search", `{"size":0}`); w.Code != http.StatusOK || s.last.Size != 0 {
+	if w, _ := ask(t, srv, "ann", "GET /v1.0/search", `{"size":0}`); w.Code != http.StatusOK || s.last.Size != 0 {
 		t.Errorf("GET with a body: %d %s", w.Code, w.Body)
 	}
-	if w, _ := ask(t, srv, "root", "GET", "/v1/search?all_projects=True", ""); w.Code != http.StatusOK || !s.last.Scope.All {
+	if w, _ := ask(t, srv, "root", "GET /v1/search?all_projects=True", ""); w.Code != http.StatusOK || !s.last.Scope.All {
 		t.Errorf("GET of all projects: %d %s", w.Code, w.Body)
 	}
 }
@@ -207,7 +208,7 @@ func TestEveryErrorIsAProblemThatOldClientsRead(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w, out := ask(t, srv, c.who, c.method, c.path, c.body)
+			w, out := ask(t, srv, c.who, c.method+" "+c.path, c.body)
 			if w.Code != c.status || w.Header().Get("Content-Type") != "application/problem+json" {
 				t.Fatalf("status %d, type %q: %s; want %d", w.Code, w.Header().Get("Content-Type"), w.Body, c.status)
 			}
@@ -260,7 +261,7 @@ func TestGetAnswersWithOneResource(t *testing.T) {
 	}}
 	srv := newServer(t, s, nil)
 	for _, path := range []string{"/v1/resources/servers/a/b", "/v1/resources/OS::Nova::Server/a%2Fb", "/v1.0/resources/OS%3A%3ANova%3A%3AServer/a/b"} {
-		w, out := ask(t, srv, "ann", "GET", path, "")
+		w, out := ask(t, srv, "ann", "GET "+path, "")
 		want := map[string]any{"type": "OS::Nova::Server", "id": "a/b", "revision": 4.0, "document": map[string]any{"id": "a/b"}}
 		if d := cmp.Diff(want, out); w.Code != 200 || d != "" {
 			t.Errorf("GET %s: %d %s", path, w.Code, d)
@@ -272,7 +273,7 @@ func TestVersionsAreDiscoveredAtEveryOtherPath(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, &searcher{}, nil)
 	for _, path := range []string{"/", "/v2/search", "/favicon.ico"} {
-		w, out := ask(t, srv, "", "GET", path, "")
+		w, out := ask(t, srv, "", "GET "+path, "")
 		var want map[string]any
 		err := json.Unmarshal([]byte(`{"versions":[{"id":"v1.0","status":"CURRENT","links":[{"rel":"self","href":"http://example.com/v1/"}]}]}`), &want)
 		if err != nil {
@@ -288,11 +289,11 @@ func TestReadinessNamesWhatIsNotUp(t *testing.T) {
 	t.Parallel()
 	parts := []searchapi.Part{{Name: "indexer", State: searchapi.Degraded, Reason: "behind"}}
 	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Ready = func() []searchapi.Part { return parts } })
-	if w, out := ask(t, srv, "", "GET", "/readyz", ""); w.Code != 200 || out["ready"] != true || !strings.Contains(w.Body.String(), "behind") {
+	if w, out := ask(t, srv, "", "GET /readyz", ""); w.Code != 200 || out["ready"] != true || !strings.Contains(w.Body.String(), "behind") {
 		t.Errorf("degraded: %d %s", w.Code, w.Body)
 	}
 	parts = append(parts, searchapi.Part{Name: "listener", State: searchapi.Down, Reason: "no broker"})
-	if w, out := ask(t, srv, "", "GET", "/readyz", ""); w.Code != 503 || out["ready"] != false || !strings.Contains(w.Body.String(), "no broker") {
+	if w, out := ask(t, srv, "", "GET /readyz", ""); w.Code != 503 || out["ready"] != false || !strings.Contains(w.Body.String(), "no broker") {
 		t.Errorf("down: %d %s", w.Code, w.Body)
 	}
 }
@@ -301,9 +302,9 @@ func TestMetricsCountRequestsByRoute(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Registerer, d.Metrics = reg, reg })
-	ask(t, srv, "ann", "POST", "/v1/search", `{}`)
-	ask(t, srv, "ann", "POST", "/v1/search", `{`)
-	w, _ := ask(t, srv, "", "GET", "/metrics", "")
+	ask(t, srv, "ann", "POST /v1/search", `{}`)
+	ask(t, srv, "ann", "POST /v1/search", `{`)
+	w, _ := ask(t, srv, "", "GET /metrics", "")
 	for _, line := range []string{
 		`fresnel_searchapi_requests_total{class="2xx",route="search"} 1`, `fresnel_searchapi_requests_total{class="4xx",route="search"} 1`,
 		`fresnel_searchapi_requests_total{class="5xx",route="admin"} 0`,
@@ -329,18 +330,18 @@ func TestOneProjectsSlowSearchesLeaveRoomForOthers(t *testing.T) {
 	})
 	var wg sync.WaitGroup
 	for range 2 {
-		wg.Go(func() { ask(t, srv, "ann", "POST", "/v1/search", `{"size":1}`) })
+		wg.Go(func() { ask(t, srv, "ann", "POST /v1/search", `{"size":1}`) })
 		<-started
 	}
-	if w, _ := ask(t, srv, "ann", "POST", "/v1/search", `{}`); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+	if w, _ := ask(t, srv, "ann", "POST /v1/search", `{}`); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
 		t.Errorf("a third search of the project: %d", w.Code)
 	}
-	if w, _ := ask(t, srv, "bob", "POST", "/v1/search", `{}`); w.Code != http.StatusOK {
+	if w, _ := ask(t, srv, "bob", "POST /v1/search", `{}`); w.Code != http.StatusOK {
 		t.Errorf("another project's search: %d %s", w.Code, w.Body)
 	}
 	close(release)
 	wg.Wait()
-	if w, _ := ask(t, srv, "ann", "POST", "/v1/search", `{}`); w.Code != http.StatusOK {
+	if w, _ := ask(t, srv, "ann", "POST /v1/search", `{}`); w.Code != http.StatusOK {
 		t.Errorf("a search after the slow ones: %d", w.Code)
 	}
 }
@@ -352,13 +353,13 @@ func TestASlowSearchIsAnsweredAsTimedOut(t *testing.T) {
 		return query.Result{}, errors.New("interrupted (9)")
 	}}
 	srv := newServer(t, s, func(c *searchapi.Config, _ *searchapi.Deps) { c.QueryTimeout = 10 * time.Millisecond })
-	if w, _ := ask(t, srv, "ann", "POST", "/v1/search", `{}`); w.Code != http.StatusGatewayTimeout {
+	if w, _ := ask(t, srv, "ann", "POST /v1/search", `{}`); w.Code != http.StatusGatewayTimeout {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 	s.search = func(context.Context, query.Request) (query.Result, error) {
 		return query.Result{Partial: "out of time"}, nil
 	}
-	if _, out := ask(t, srv, "ann", "POST", "/v1/search", `{}`); out["timed_out"] != true || out["partial"] != "out of time" {
+	if _, out := ask(t, srv, "ann", "POST /v1/search", `{}`); out["timed_out"] != true || out["partial"] != "out of time" {
 		t.Errorf("a partial answer is %v", out)
 	}
 }
@@ -372,7 +373,7 @@ func TestRunAnswersWhatItTookBeforeItStops(t *testing.T) {
 		return query.Result{Total: 42}, nil
 	}}
 	srv := newServer(t, s, nil)
-	if err := srv.Bind(); err != nil {
+	if err := srv.Bind(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -402,9 +403,8 @@ func post(addr string) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return err.Error()
 	}
 	return string(b)
@@ -413,11 +413,11 @@ func post(addr string) string {
 func TestBindTellsThatTheAddressIsTaken(t *testing.T) {
 	t.Parallel()
 	one := newServer(t, &searcher{}, nil)
-	if err := one.Bind(); err != nil {
+	if err := one.Bind(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	two := newServer(t, &searcher{}, func(c *searchapi.Config, _ *searchapi.Deps) { c.Listen = one.Addr() })
-	if err := two.Bind(); err == nil || !strings.Contains(err.Error(), one.Addr()) {
+	if err := two.Bind(t.Context()); err == nil || !strings.Contains(err.Error(), one.Addr()) {
 		t.Errorf("Bind = %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

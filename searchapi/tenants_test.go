@@ -121,7 +121,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	for who, ids := range visible {
 		foreign := map[string]string{"ann": "markerb", "bob": "markera"}[who]
 		for _, body := range queries() {
-			w, out := ask(t, srv, who, "POST", "/v1/search", body)
+			w, out := ask(t, srv, who, "POST /v1/search", body)
 			if w.Code != 200 {
 				t.Errorf("%s: %s: %d %s", who, body, w.Code, w.Body)
 				continue
@@ -136,7 +136,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 				t.Errorf("%s: %s answers %s", who, body, w.Body)
 			}
 		}
-		w, out := ask(t, srv, who, "POST", "/v1/search", `{"sort":["_id"],"version":true}`)
+		w, out := ask(t, srv, who, "POST /v1/search", `{"sort":["_id"],"version":true}`)
 		total, got := found(t, out)
 		if d := cmp.Diff(ids, got); d != "" || total != len(ids) {
 			t.Errorf("%s sees %v of %d: %s", who, got, total, d)
@@ -145,11 +145,11 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 			t.Errorf("%s sees the operators' revisions: %s", who, w.Body)
 		}
 	}
-	_, out := ask(t, srv, "root", "POST", "/v1/search", `{"all_projects":true}`)
+	_, out := ask(t, srv, "root", "POST /v1/search", `{"all_projects":true}`)
 	if total, _ := found(t, out); total != 7 {
 		t.Errorf("an admin of all projects sees %d", total)
 	}
-	w, out := ask(t, srv, "root", "POST", "/v1/search", `{}`)
+	w, out := ask(t, srv, "root", "POST /v1/search", `{}`)
 	if total, _ := found(t, out); total != 4 || !strings.Contains(w.Body.String(), "secrethost-a") || strings.Contains(w.Body.String(), "secrethost-b") {
 		t.Errorf("an admin of project a sees %d: %s", total, w.Body)
 	}
@@ -207,7 +207,7 @@ func TestHiddenFieldsAreLikeFieldsThatDoNotExist(t *testing.T) {
 			}
 		}
 	}
-	_, out := ask(t, srv, "root", "POST", "/v1/search", `{"query":{"term":{"`+hiddenField+`":"secrethost-a"}},"sort":["`+hiddenField+`"]}`)
+	_, out := ask(t, srv, "root", "POST /v1/search", `{"query":{"term":{"`+hiddenField+`":"secrethost-a"}},"sort":["`+hiddenField+`"]}`)
 	if total, _ := found(t, out); total != 2 {
 		t.Errorf("an admin finds %d by a hidden field, want 2", total)
 	}
@@ -217,7 +217,7 @@ func TestHiddenFieldsAreLikeFieldsThatDoNotExist(t *testing.T) {
 // and without the field's name.
 func anonymous(t *testing.T, srv *searchapi.Server, body, field string) string {
 	t.Helper()
-	w, out := ask(t, srv, "ann", "POST", "/v1/search", body)
+	w, out := ask(t, srv, "ann", "POST /v1/search", body)
 	delete(out, "took")
 	delete(out, "request_id")
 	b, err := json.Marshal(out)
@@ -234,25 +234,25 @@ func TestAnothersResourceIsAnsweredLikeNone(t *testing.T) {
 	t.Parallel()
 	srv := cloudOfTwo(t)
 	answer := func(who, path string) string {
-		w, out := ask(t, srv, who, "GET", path, "")
+		w, out := ask(t, srv, who, "GET "+path, "")
 		delete(out, "request_id")
 		return fmt.Sprint(w.Code, out, headers(w))
 	}
 	if got, want := answer("ann", "/v1/resources/servers/server-b-0"), answer("ann", "/v1/resources/servers/nothing"); got != want {
 		t.Errorf("another's is answered %s, none %s", got, want)
 	}
-	w, out := ask(t, srv, "ann", "GET", "/v1/resources/servers/server-a-0", "")
+	w, out := ask(t, srv, "ann", "GET /v1/resources/servers/server-a-0", "")
 	if w.Code != 200 || out["revision"] != 2.0 || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("one's own: %d %s", w.Code, w.Body)
 	}
-	w, out = ask(t, srv, "root", "GET", "/v1/resources/OS::Nova::Server/server-b-0?all_projects=true", "")
+	w, out = ask(t, srv, "root", "GET /v1/resources/OS::Nova::Server/server-b-0?all_projects=true", "")
 	if w.Code != 200 || out["revision"] != 9.0 || !strings.Contains(w.Body.String(), "secrethost-b") {
 		t.Errorf("an admin's: %d %s", w.Code, w.Body)
 	}
-	if w, _ := ask(t, srv, "root", "GET", "/v1/resources/servers/server-b-0", ""); w.Code != 404 {
+	if w, _ := ask(t, srv, "root", "GET /v1/resources/servers/server-b-0", ""); w.Code != 404 {
 		t.Errorf("an admin who does not ask for all projects: %d", w.Code)
 	}
-	if w, _ := ask(t, srv, "ann", "GET", "/v1/resources/servers/server-b-0?all_projects=true", ""); w.Code != 404 {
+	if w, _ := ask(t, srv, "ann", "GET /v1/resources/servers/server-b-0?all_projects=true", ""); w.Code != 404 {
 		t.Errorf("a tenant who asks for all projects: %d", w.Code)
 	}
 }

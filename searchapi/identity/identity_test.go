@@ -110,7 +110,7 @@ func TestStaticReadsTheFileAgainWhenItChanges(t *testing.T) {
 		t.Error("the new file is not in force")
 	}
 	change("- {sha256: nonsense}\n")
-	if !known("new") || !known("new") {
+	if again := known("new"); !again || !known("new") {
 		t.Error("a broken file took away the tokens")
 	}
 	if n := strings.Count(log.String(), "tokens file refused"); n != 1 {
@@ -167,8 +167,12 @@ func TestNoneIsForThisMachineOnly(t *testing.T) {
 		host, origin string
 		ok           bool
 	}{
-		{"127.0.0.1:9393", "", true}, {"localhost", "http://localhost:3000", true}, {"[::1]:9393", "", true},
-		{"evil.example:9393", "", false}, {"127.0.0.1:9393", "https://evil.example", false}, {"127.0.0.1:9393", "null", false},
+		{"127.0.0.1:9393", "", true},
+		{"localhost", "http://localhost:3000", true},
+		{"[::1]:9393", "", true},
+		{"evil.example:9393", "", false},
+		{"127.0.0.1:9393", "https://evil.example", false},
+		{"127.0.0.1:9393", "null", false},
 	} {
 		r := httptest.NewRequest("POST", "/v1/search", nil)
 		r.Host = c.host

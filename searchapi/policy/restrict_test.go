@@ -129,7 +129,9 @@ func TestTypeIsFoundByNameAndByPluralIfItIsOpen(t *testing.T) {
 		caller     policy.Caller
 		name, want string
 	}{
-		{member, "OS::Nova::Server", "OS::Nova::Server"}, {member, "servers", "OS::Nova::Server"}, {member, "ports", "OS::Neutron::Port"},
+		{member, "OS::Nova::Server", "OS::Nova::Server"},
+		{member, "servers", "OS::Nova::Server"},
+		{member, "ports", "OS::Neutron::Port"},
 		{admin, "nodes", "OS::Ironic::Node"},
 	} {
 		if got, err := p.Type(c.caller, c.name); err != nil || got.Name != c.want {

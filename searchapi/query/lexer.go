@@ -150,6 +150,12 @@ func (l *lexer) until(k tokenKind, closing string) (token, error) {
 	return token{}, fmt.Errorf("%s at character %d is not closed", quote(string(l.text[l.pos])), l.pos+1)
 }
 
+// quoted reads "..." and reports whether it is closed.
+func (l *lexer) quoted() (raw string, closed bool) {
+	t, err := l.until(tokQuoted, `"`)
+	return t.text, err == nil
+}
+
 func (l *lexer) term() (token, error) {
 	start := l.pos
 	for l.pos < len(l.text) {

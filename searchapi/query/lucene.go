@@ -49,8 +49,7 @@ func (p *parser) queryString(path string, v any) (Node, error) {
 
 // wordAt puts the path before an error of a text's grammar.
 func wordAt(path string, err error) error {
-	var own *Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Error](err); ok {
 		return errorAt(path, "%s", own.Detail)
 	}
 	return errorAt(path, "%v", err)
@@ -148,7 +147,6 @@ type luceneClause struct {
 // bind as in Lucene: a OR b AND c is a +b +c.
 func (l *lucene) query(f free) (Node, error) {
 	var cs []luceneClause
-	plain := false
 	for {
 		var conj tokenKind
 		if len(cs) > 0 && (l.tok.kind == tokAnd || l.tok.kind == tokOr) {
@@ -168,15 +166,17 @@ func (l *lucene) query(f free) (Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		plain = mod == tokEnd
-		cs = l.add(cs, conj, mod, n)
-		if l.tok.kind == tokEnd || l.tok.kind == tokClose {
-			break
+		if cs = l.add(cs, conj, mod, n); l.tok.kind == tokEnd || l.tok.kind == tokClose {
+			if len(cs) == 1 && mod == tokEnd {
+				return n, nil
+			}
+			return l.combine(cs)
 		}
 	}
-	if len(cs) == 1 && plain {
-		return cs[0].node, nil
-	}
+}
+
+// combine makes a Bool of clauses.
+func (l *lucene) combine(cs []luceneClause) (Node, error) {
 	if err := l.p.count(""); err != nil {
 		return nil, err
 	}
@@ -254,8 +254,9 @@ func (l *lucene) clause(f free) (Node, error) {
 		return l.ranges(f)
 	case tokOpen:
 		return l.group(f)
+	default:
+		return nil, fmt.Errorf("a term, a phrase, a range or ( is missing before %s", t.show())
 	}
-	return nil, fmt.Errorf("a term, a phrase, a range or ( is missing before %s", t.show())
 }
 
 // only narrows free text to one field, or pattern of fields.

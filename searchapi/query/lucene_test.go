@@ -176,6 +176,7 @@ func TestSimpleQueryStringIsNeverMalformed(t *testing.T) {
 		{`a)`, ``, `d:a`},
 		{`"a`, ``, `d:a`},
 		{`+`, ``, `none`},
+		{`\u12 "\u" \`, ``, `(d:u12 d:"u")`},
 		{`name:x`, ``, `d:name:x`},
 		{`*`, `"fields":["*"],`, `*:*`},
 	} {

@@ -172,8 +172,16 @@ func TestMinimumShouldCountsAsElasticsearchDoes(t *testing.T) {
 		spec    string
 		n, want int
 	}{
-		{"", 5, 0}, {"2", 5, 2}, {"-1", 5, 4}, {"75%", 5, 3}, {"-25%", 5, 4}, {"-9", 5, 0},
-		{"2<75%", 2, 2}, {"2<75%", 4, 3}, {"2<-25% 9<-3", 9, 7}, {"2<-25% 9<-3", 10, 7},
+		{"", 5, 0},
+		{"2", 5, 2},
+		{"-1", 5, 4},
+		{"75%", 5, 3},
+		{"-25%", 5, 4},
+		{"-9", 5, 0},
+		{"2<75%", 2, 2},
+		{"2<75%", 4, 3},
+		{"2<-25% 9<-3", 9, 7},
+		{"2<-25% 9<-3", 10, 7},
 	} {
 		if got := query.MinimumShould(c.spec, c.n); got != c.want {
 			t.Errorf("MinimumShould(%q, %d) = %d, want %d", c.spec, c.n, got, c.want)

@@ -156,24 +156,23 @@ func depthOf(n Node) int {
 	}
 }
 
-// phrase reads "..." and its slop. One that is not closed is a word.
+// phrase reads "..." and its slop.
 func (s *simple) phrase() (Node, error) {
 	l := lexer{text: s.text, pos: s.pos}
-	t, err := l.until(tokQuoted, `"`)
-	if err != nil {
+	raw, closed := l.quoted()
+	s.pos = l.pos
+	if !closed {
 		s.pos++ // a lone quote is left out
 		return nil, nil
 	}
-	s.pos = l.pos
 	slop := s.free.slop
 	if n, ok := s.tilde(); ok {
 		slop = min(n, mostSlop)
 	}
-	text, err := unescape(t.text)
-	if err != nil || text == "" {
-		return nil, err
+	if raw == "" {
+		return nil, nil
 	}
-	return s.free.quoted(text, slop), nil
+	return s.free.quoted(bare(raw), slop), nil
 }
 
 // tilde reads ~ and a number.
@@ -217,11 +216,10 @@ func (s *simple) word() (Node, error) {
 	if stem, star := strings.CutSuffix(raw, "*"); star && loneBackslash(stem) == "" {
 		return s.prefix(stem)
 	}
-	text, err := unescape(strings.TrimSuffix(raw, loneBackslash(raw)))
-	if err != nil || text == "" {
-		return nil, err
+	if raw = strings.TrimSuffix(raw, loneBackslash(raw)); raw == "" {
+		return nil, nil
 	}
-	return s.free.word(text), nil
+	return s.free.word(bare(raw)), nil
 }
 
 // prefix makes the pattern of a stem in which a star is a letter.
@@ -229,12 +227,23 @@ func (s *simple) prefix(stem string) (Node, error) {
 	if err := s.p.checkPattern("", stem); err != nil {
 		return nil, err
 	}
-	text, err := unescape(stem)
-	if err != nil {
-		return nil, err
-	}
-	value := strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`).Replace(text) + "*"
+	value := strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`).Replace(bare(stem)) + "*"
 	return Pattern{Fields: s.free.fields, Weights: s.free.weights, Value: value, Lenient: s.free.soft()}, nil
+}
+
+// bare takes the backslashes out; here \x is x, whatever x is.
+func bare(raw string) string {
+	var b strings.Builder
+	escaped := false
+	for _, r := range raw {
+		if r == '\\' && !escaped {
+			escaped = true
+			continue
+		}
+		escaped = false
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // loneBackslash returns the backslash at the end that escapes nothing.
