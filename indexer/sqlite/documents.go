@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
 )
 
 // Load returns the documents in the order of refs.
@@ -91,11 +92,18 @@ func decodeParts(d *resource.Document, fields, readers, parents []byte) error {
 // that it was loaded with. Ghosts and tombstones are stored and not indexed.
 func (s *Store) Write(ctx context.Context, docs []resource.Document) ([]resource.Written, error) {
 	out := make([]resource.Written, len(docs))
+	ready := make([]prepared, len(docs)) // by the caller, not by the one writer
+	for i := range docs {
+		ready[i], out[i].Err = s.prepare(&docs[i])
+	}
 	err := s.writer.do(ctx, func(ctx context.Context, w *writer) error {
-		b := batch{w: w, schema: s.schema}
+		b := newBatch(w, s.schema)
 		for i := range docs {
-			version, err := b.write(ctx, &docs[i])
-			if err != nil && !errors.Is(err, resource.ErrConflict) && !errors.Is(err, resource.ErrRejected) {
+			if out[i].Err != nil {
+				continue
+			}
+			version, err := b.write(ctx, &docs[i], ready[i])
+			if err != nil && !errors.Is(err, resource.ErrConflict) {
 				return err
 			}
 			out[i] = resource.Written{Version: version, Err: err}
@@ -108,8 +116,25 @@ func (s *Store) Write(ctx context.Context, docs []resource.Document) ([]resource
 	return out, nil
 }
 
+// prepared is what is stored of a document.
+type prepared struct {
+	cols []any
+	rows []compile.Row
+}
+
+// prepare encodes a document; the error wraps ErrRejected.
+func (s *Store) prepare(d *resource.Document) (p prepared, err error) {
+	if p.cols, err = columns(d); err == nil {
+		p.rows, err = s.schema.Rows(d)
+	}
+	if err != nil {
+		return p, fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
+	}
+	return p, nil
+}
+
 // write stores one document; the rows of the inverted table wait for flush.
-func (b *batch) write(ctx context.Context, d *resource.Document) (int64, error) {
+func (b *batch) write(ctx context.Context, d *resource.Document, p prepared) (int64, error) {
 	old, doc, err := b.find(ctx, d.Ref)
 	if err != nil {
 		return 0, err
@@ -117,22 +142,14 @@ func (b *batch) write(ctx context.Context, d *resource.Document) (int64, error) 
 	if old.Version != d.Version {
 		return 0, fmt.Errorf("%s: %w", d.Ref, resource.ErrConflict)
 	}
-	rows, err := b.schema.Rows(d)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
-	}
-	cols, err := columns(d)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
-	}
 	version := b.w.next()
-	cols[0] = version
+	p.cols[0] = version
 	if doc == 0 {
 		b.w.doc++
 		doc = b.w.doc
-		_, err = b.w.stmts.insert.ExecContext(ctx, append(cols, doc, d.Ref.Type, d.Ref.ID)...)
+		_, err = b.w.stmts.insert.ExecContext(ctx, append(p.cols, doc, d.Ref.Type, d.Ref.ID)...)
 	} else {
-		_, err = b.w.stmts.update.ExecContext(ctx, append(cols, doc)...)
+		_, err = b.w.stmts.update.ExecContext(ctx, append(p.cols, doc)...)
 	}
 	if err != nil {
 		return 0, err
@@ -140,7 +157,7 @@ func (b *batch) write(ctx context.Context, d *resource.Document) (int64, error) 
 	if err := b.children(ctx, &old, d); err != nil {
 		return 0, err
 	}
-	return version, b.index(ctx, indexed{doc: doc, old: &old, new: d, rows: rows})
+	return version, b.index(ctx, indexed{doc: doc, old: &old, new: d, rows: p.rows})
 }
 
 // find reads what a write must know of the stored document.

@@ -1,10 +1,10 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -16,12 +16,16 @@ import (
 type batch struct {
 	w      *writer
 	schema *compile.Schema
-	add    []termRow
+	add    map[int64][]termRow // by field
 }
 
 type termRow struct {
 	compile.Row
 	doc int64
+}
+
+func newBatch(w *writer, s *compile.Schema) *batch {
+	return &batch{w: w, schema: s, add: map[int64][]termRow{}}
 }
 
 // indexed is a document that was written: as it was and as it is, with its rows.
@@ -62,7 +66,7 @@ func (b *batch) index(ctx context.Context, x indexed) error {
 		if c >= 0 {
 			if c > 0 {
 				changed = true
-				b.add = append(b.add, termRow{is[0], x.doc})
+				b.add[is[0].Field] = append(b.add[is[0].Field], termRow{is[0], x.doc})
 			}
 			is = is[1:]
 		}
@@ -113,17 +117,20 @@ func (b *batch) children(ctx context.Context, old, d *resource.Document) error {
 	return nil
 }
 
-// flush inserts the rows that wait.
+// flush inserts the rows that wait, values of a field in their order, so that
+// neighbours go to the same page.
 func (b *batch) flush(ctx context.Context) error {
-	slices.SortFunc(b.add, func(x, y termRow) int {
-		return cmp.Or(cmp.Compare(x.Field, y.Field), x.Value.Compare(y.Value), cmp.Compare(x.doc, y.doc),
-			cmp.Compare(x.Elem, y.Elem), cmp.Compare(x.Pos, y.Pos))
-	})
+	var all []termRow
+	for _, field := range slices.Sorted(maps.Keys(b.add)) {
+		rows := b.add[field]
+		slices.SortFunc(rows, func(x, y termRow) int { return x.Value.Compare(y.Value) })
+		all = append(all, rows...)
+	}
 	var args []any
 	for _, t := range b.w.stmts.terms {
-		for ; len(b.add) >= t.n; b.add = b.add[t.n:] {
+		for ; len(all) >= t.n; all = all[t.n:] {
 			args = args[:0]
-			for _, r := range b.add[:t.n] {
+			for _, r := range all[:t.n] {
 				args = append(args, r.Field, r.Value.Arg(), r.doc, r.Elem, r.Pos)
 			}
 			if _, err := t.stmt.ExecContext(ctx, args...); err != nil {
@@ -193,7 +200,7 @@ func (s *Store) page(ctx context.Context, typ string, after int64) (page []index
 
 func (s *Store) indexPage(ctx context.Context, page []indexed) error {
 	j := &job{run: func(ctx context.Context, w *writer) error {
-		b := batch{w: w, schema: s.schema}
+		b := newBatch(w, s.schema)
 		for _, x := range page {
 			if err := b.index(ctx, x); err != nil {
 				return err

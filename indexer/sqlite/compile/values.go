@@ -44,6 +44,16 @@ func (v Value) Arg() any {
 
 // Compare orders numbers before texts before bytes, as SQLite does.
 func (v Value) Compare(o Value) int {
+	if v.form == o.form {
+		switch v.form {
+		case 'i':
+			return cmp.Compare(v.i, o.i)
+		case 'f':
+			return cmp.Compare(v.f, o.f)
+		default:
+			return strings.Compare(v.s, o.s)
+		}
+	}
 	rank := func(v Value) int {
 		switch v.form {
 		case 'i', 'f':
@@ -57,14 +67,7 @@ func (v Value) Compare(o Value) int {
 	if c := cmp.Compare(rank(v), rank(o)); c != 0 {
 		return c
 	}
-	switch {
-	case rank(v) > 0:
-		return strings.Compare(v.s, o.s)
-	case v.form == 'i' && o.form == 'i':
-		return cmp.Compare(v.i, o.i)
-	default:
-		return cmp.Compare(v.number(), o.number())
-	}
+	return cmp.Compare(v.number(), o.number())
 }
 
 func (v Value) number() float64 {
