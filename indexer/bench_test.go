@@ -24,7 +24,7 @@ func BenchmarkHandle(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w := newWorld(b, c, 1)
-		h := w.handler(0)
+		h := w.handler()
 		for batch := range slices.Chunk(log, 1000) {
 			if _, err := h.Handle(context.Background(), stream.Batch{
 				Partition: stream.Partition{Topic: indexer.MutationsTopic}, Records: batch, HighWater: int64(len(log)),

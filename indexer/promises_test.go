@@ -40,8 +40,8 @@ func (w *world) handle(h stream.Handler, from int64) (indexer.Tally, error) {
 	return tally, nil
 }
 
-func (w *world) handler(offset int64) stream.Handler {
-	return w.start().x.NewHandler(stream.Assignment{Partition: stream.Partition{Topic: indexer.MutationsTopic}, Offset: offset})
+func (w *world) handler() stream.Handler {
+	return w.start().x.NewHandler(stream.Assignment{Partition: stream.Partition{Topic: indexer.MutationsTopic}})
 }
 
 func (w *world) entries(t *testing.T) (es []*changelog.Entry) {
@@ -65,7 +65,7 @@ func TestBatchCoalescesWritesButNoTransitions(t *testing.T) {
 		said(resource.Partial, r, 3, map[string]any{"size": 2}),
 		said(resource.Delete, r, 4, nil),
 	)
-	tally, err := w.handle(w.handler(0), 0)
+	tally, err := w.handle(w.handler(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestUnchangedDocumentsAreNotWritten(t *testing.T) {
 	w := newWorld(t, family(), 1)
 	m := said(resource.Full, ref("Flavor", 1), 1, map[string]any{"size": 1})
 	w.tell(m)
-	h := w.handler(0)
+	h := w.handler()
 	if _, err := w.handle(h, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestUnchangedDocumentsAreNotWritten(t *testing.T) {
 func TestSameHandlerCountsARepeatedBatchOnce(t *testing.T) {
 	w := newWorld(t, family(), 1)
 	w.tell(said(resource.Full, ref("Flavor", 1), 1, nil), said(resource.Delete, ref("Flavor", 1), 2, nil))
-	h := w.handler(0)
+	h := w.handler()
 	for range 3 { // as when the commit keeps failing
 		tally, err := w.handle(h, 0)
 		if err != nil {
@@ -126,7 +126,7 @@ func TestPoisonIsBuriedAndTheRestGoesOn(t *testing.T) {
 	w.tell(said(resource.Full, ref("Flavor", 1), 1, nil), said(resource.Full, ref("Unheard", 1), 2, nil))
 	w.append([]stream.Record{{Topic: indexer.MutationsTopic, Key: []byte("k"), Value: []byte(`{"v":99}`)}})
 	w.tell(said(resource.Full, ref("Flavor", 2), 3, nil))
-	tally, err := w.handle(w.handler(0), 0)
+	tally, err := w.handle(w.handler(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestMutationThatOutgrowsTheDocumentIsUndone(t *testing.T) {
 		said(resource.Partial, r, 2, map[string]any{"size": 2, "other.blob": strings.Repeat("x", 300<<10)}),
 		said(resource.Partial, r, 3, map[string]any{"name": "small"}),
 	)
-	tally, err := w.handle(w.handler(0), 0)
+	tally, err := w.handle(w.handler(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestOutboxOfAHotResourceStaysSmall(t *testing.T) {
 	for i := range 40 {
 		w.tell(said(resource.Full, r, i+1, map[string]any{"blob": fmt.Sprint(i, strings.Repeat("x", 30<<10))}))
 	}
-	tally, err := w.handle(w.handler(0), 0)
+	tally, err := w.handle(w.handler(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestRejectedMutationsAreGivenUpAlone(t *testing.T) {
 		said(resource.Full, ref("Flavor", 2), 4, map[string]any{"size": "many"}),
 		said(resource.Full, ref("Flavor", 3), 5, map[string]any{"size": 3}),
 	)
-	tally, err := w.handle(w.handler(0), 0)
+	tally, err := w.handle(w.handler(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestOnlyBusyDocumentsAreWrittenAgain(t *testing.T) {
 	for i := range 4 {
 		w.tell(said(resource.Full, ref("Flavor", i), i+1, nil))
 	}
-	if _, err := w.handle(w.handler(0), 0); err != nil {
+	if _, err := w.handle(w.handler(), 0); err != nil {
 		t.Fatal(err)
 	}
 	var sizes []int
@@ -249,7 +249,7 @@ func TestDeadStoreFailsTheBatchInTheEnd(t *testing.T) {
 		}
 		w.tell(said(resource.Full, ref("Flavor", 1), 1, nil))
 		began := time.Now()
-		if _, err := w.handle(w.handler(0), 0); !errors.Is(err, errFault) {
+		if _, err := w.handle(w.handler(), 0); !errors.Is(err, errFault) {
 			t.Errorf("Handle = %v, want the store's error", err)
 		}
 		if took := time.Since(began); took > 10*time.Second {
@@ -270,7 +270,7 @@ func TestEntriesOfAnotherLogAreSettled(t *testing.T) {
 	d.State.Named = true
 	w.docs[r] = d
 	w.tell(said(resource.Partial, r, 1, map[string]any{"size": 1}))
-	if _, err := w.handle(w.handler(0), 0); err != nil {
+	if _, err := w.handle(w.handler(), 0); err != nil {
 		t.Fatal(err)
 	}
 	if es := w.entries(t); len(es) != 1 || es[0].Revision != 8 {
@@ -342,7 +342,7 @@ func TestEventsGoToWhoSeesTheResourceThen(t *testing.T) {
 	)
 	for range 2 { // the second time as a replay
 		w.changes = nil
-		if _, err := w.handle(w.handler(0), 0); err != nil {
+		if _, err := w.handle(w.handler(), 0); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -363,7 +363,7 @@ func TestChangeTooLargeForTheLogGoesWithoutItsValues(t *testing.T) {
 		said(resource.Full, ref("Flavor", 1), 1, map[string]any{"blob": strings.Repeat("x", 15_000)}),
 		said(resource.Partial, ref("Flavor", 1), 2, map[string]any{"blob": strings.Repeat("y", 15_000)}),
 	)
-	if _, err := w.handle(w.handler(0), 0); err != nil {
+	if _, err := w.handle(w.handler(), 0); err != nil {
 		t.Fatal(err)
 	}
 	es := w.entries(t)

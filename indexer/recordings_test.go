@@ -2,6 +2,7 @@ package indexer_test
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"math/rand/v2"
@@ -39,12 +40,11 @@ func recorded(t testing.TB, c *catalog.Catalog, glob string) (ms []resource.Muta
 
 func recording(t testing.TB, name string) (recs []stream.Record) {
 	t.Helper()
-	f, err := os.Open(name)
+	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,19 +95,19 @@ func (w *world) call(op string, do func() error) error {
 	if w.plan != nil {
 		f = w.plan(op)
 	}
-	switch f {
-	case failBefore:
+	if f == failBefore {
 		return fmt.Errorf("%s: %w", op, errFault)
-	case crashBefore:
+	}
+	if f == crashBefore {
 		panic(crash{op})
 	}
 	if err := do(); err != nil {
 		return err
 	}
-	switch f {
-	case failAfter:
+	if f == failAfter {
 		return fmt.Errorf("%s: %w", op, errFault)
-	case crashAfter:
+	}
+	if f == crashAfter {
 		panic(crash{op})
 	}
 	return nil

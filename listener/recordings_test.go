@@ -2,6 +2,7 @@ package listener_test
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -36,12 +37,11 @@ func recordings(t *testing.T) (logs map[stream.Partition][]stream.Record, n int6
 
 func read(t *testing.T, name string, logs map[stream.Partition][]stream.Record) (n int64) {
 	t.Helper()
-	f, err := os.Open(name)
+	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
