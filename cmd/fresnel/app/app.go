@@ -68,7 +68,7 @@ type system struct {
 }
 
 // Run serves until ctx is done, then stops all parts, and returns nil if all ended
-// well. The error of a start names what could not be started.
+// well. The error of a start names what could not be started; nothing has run then.
 func Run(ctx context.Context, o Options) error {
 	s := &system{Options: o, started: time.Now(), reg: prometheus.NewRegistry(), faults: newFaults()}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -86,11 +86,15 @@ func Run(ctx context.Context, o Options) error {
 		{"search api", s.startSearch},
 	}
 	for _, step := range steps {
-		if err := step.start(ctx); err != nil {
-			stopped, cancel := context.WithCancel(ctx)
-			cancel()
-			return errors.Join(fmt.Errorf("start %s: %w", step.name, err), live(stopped, s.parts, drainTimeout, s.Log))
+		err := step.start(ctx)
+		if err == nil {
+			continue
 		}
+		err = fmt.Errorf("start %s: %w", step.name, err)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // it was told to stop before it had begun
+		}
+		return errors.Join(err, abandon(s.parts))
 	}
 	if err := s.greet(); err != nil {
 		s.Log.Warn("greeting not printed", "err", err)

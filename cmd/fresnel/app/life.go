@@ -13,7 +13,7 @@ import (
 // had taken is finished.
 type part struct {
 	name string
-	run  func(context.Context) error
+	run  func(context.Context) error // nil: there is only something to close
 	// close, if not nil, is called after run has returned.
 	close func() error
 }
@@ -21,76 +21,111 @@ type part struct {
 // errStopped is the cause of a part's context when the process stops.
 var errStopped = errors.New("the process is stopping")
 
+// errSilent is for a part that ended without being told to and without a reason.
+var errSilent = errors.New("no reason given")
+
+// lastGrace is what all other parts get when one has used up the drain time.
+const lastGrace = 500 * time.Millisecond
+
 // live runs the parts, started in order, until ctx is done or one of them ends by
 // itself. Then they are stopped one after another, the last started first, so that
-// nothing loses what it stands on. All of it takes at most drain; a part that has
-// not ended by then is named in the error.
+// nothing loses what it stands on. All of it takes at most drain and lastGrace; a
+// part that has not ended by then is named in the error and left behind.
 func live(ctx context.Context, parts []part, drain time.Duration, log *slog.Logger) error {
-	type ended struct {
-		i   int
-		err error
-	}
-	ends := make(chan ended, len(parts))
-	cancels := make([]context.CancelCauseFunc, len(parts))
-	done := make([]chan struct{}, len(parts))
+	all := make([]*living, len(parts))
+	ends := make(chan *living, len(parts))
 	for i, p := range parts {
-		pctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-		cancels[i], done[i] = cancel, make(chan struct{})
-		go func() {
-			defer close(done[i])
-			var err error
-			if p.run != nil {
-				err = p.run(pctx)
-			} else {
-				<-pctx.Done()
-			}
-			ends <- ended{i, err}
-		}()
+		all[i] = launch(ctx, p, ends)
 	}
 	var errs []error
 	select {
 	case <-ctx.Done():
-	case e := <-ends:
-		errs = append(errs, fmt.Errorf("%s ended by itself: %w", parts[e.i].name, cmpErr(e.err)))
+	case l := <-ends:
+		if l.err == nil {
+			l.err = errSilent
+		}
+		l.err = fmt.Errorf("ended by itself: %w", l.err)
 	}
-	deadline := time.After(drain)
-	late := false
-	for i, p := range slices.Backward(parts) {
-		cancels[i](errStopped)
+	limit, late := time.Now().Add(drain), false
+	for i, l := range slices.Backward(all) {
+		l.cancel(errStopped)
+		if l.ended(limit) {
+			errs = append(errs, l.finish())
+			log.Debug("part stopped", "part", l.name)
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%s: did not stop within %s", l.name, drain))
 		if !late {
-			select {
-			case <-done[i]:
-			case <-deadline:
-				late = true
+			limit, late = time.Now().Add(lastGrace), true
+			for _, below := range all[:i] {
+				below.cancel(errStopped)
 			}
-		}
-		if late {
-			select {
-			case <-done[i]:
-			default:
-				errs = append(errs, fmt.Errorf("%s did not stop within %s", p.name, drain))
-				continue
-			}
-		}
-		if p.close != nil {
-			if err := p.close(); err != nil {
-				errs = append(errs, fmt.Errorf("close %s: %w", p.name, err))
-			}
-		}
-		log.Debug("part stopped", "part", p.name)
-	}
-	for len(ends) > 0 {
-		if e := <-ends; e.err != nil && !errors.Is(e.err, context.Canceled) {
-			errs = append(errs, fmt.Errorf("%s: %w", parts[e.i].name, e.err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// cmpErr gives an error for a part that ended without one.
-func cmpErr(err error) error {
-	if err == nil {
-		return errors.New("no reason given")
+// abandon closes parts that have not run yet, the last first.
+func abandon(parts []part) error {
+	var errs []error
+	for _, p := range slices.Backward(parts) {
+		errs = append(errs, (&living{part: p}).finish())
 	}
-	return err
+	return errors.Join(errs...)
+}
+
+// living is a part while it runs.
+type living struct {
+	part
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+	err    error // of run; counts once done is closed
+}
+
+func launch(ctx context.Context, p part, ends chan<- *living) *living {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	l := &living{part: p, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		if p.run == nil {
+			<-ctx.Done()
+			return
+		}
+		if err := p.run(ctx); err != nil && !errors.Is(err, errStopped) && !(errors.Is(err, context.Canceled) && ctx.Err() != nil) {
+			l.err = err
+		}
+		ends <- l
+	}()
+	return l
+}
+
+// ended waits until the part has ended, or the limit.
+func (l *living) ended(limit time.Time) bool {
+	t := time.NewTimer(time.Until(limit))
+	defer t.Stop()
+	select {
+	case <-l.done:
+		return true
+	case <-t.C:
+	}
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish closes a part that has ended, and says what went wrong with it.
+func (l *living) finish() error {
+	var errs []error
+	if l.err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", l.name, l.err))
+	}
+	if l.close != nil {
+		if err := l.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", l.name, err))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ var (
 )
 
 // startSearch serves the HTTP API.
-func (s *system) startSearch(context.Context) error {
+func (s *system) startSearch(ctx context.Context) error {
 	cfg := s.Config.SearchAPI
 	auth, err := s.identity(cfg.Identity)
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *system) startSearch(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := srv.Bind(); err != nil {
+	if err := srv.Bind(ctx); err != nil {
 		return err
 	}
 	s.search = srv
