@@ -91,6 +91,8 @@ func (b *Broker) open() error {
 		return errors.Join(fmt.Errorf("embedded broker: open log in %s: %w; move the folder away to start afresh", b.cfg.Dir, err), closeListener(ln))
 	}
 	b.cluster.Fault(b.gate.faults()...)
+	topics := &creator{cluster: b.cluster, log: b.log, known: map[string]bool{}}
+	b.cluster.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) { return topics.metadata(r) })
 	b.cluster.ControlKey(int16(kmsg.CreateTopics), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		b.cluster.KeepControl()
 		return refuseCreate(r)
@@ -106,7 +108,6 @@ func (b *Broker) options(ln net.Listener) []kfake.Opt {
 		kfake.ClusterID("fresnel-embedded"),
 		kfake.DataDir(b.cfg.Dir),
 		kfake.DefaultNumPartitions(b.cfg.Partitions),
-		kfake.AllowAutoTopicCreation(),
 		kfake.ListenFn(func(string, string) (net.Listener, error) { return guarded{ln}, nil }),
 		kfake.WithLogger(logger{b.log}),
 		kfake.BrokerConfigs(map[string]string{
