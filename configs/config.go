@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 
@@ -130,7 +131,11 @@ func (c Config) Validate() error {
 // resolve reads secrets and makes paths absolute where they are the file's.
 func (c *Config) resolve(dir string) error {
 	var errs []error
-	c.Catalog.Dir = abs(dir, c.Catalog.Dir)
+	if c.Catalog.Dir = abs(dir, c.Catalog.Dir); c.Catalog.Dir != "" {
+		if _, err := os.ReadDir(c.Catalog.Dir); err != nil {
+			errs = append(errs, fmt.Errorf("catalog.dir: %w", err))
+		}
+	}
 	c.SearchAPI.Identity.TokensFile = abs(dir, c.SearchAPI.Identity.TokensFile)
 	c.Publishers.Host.RunDir = abs(dir, c.Publishers.Host.RunDir)
 	for name, p := range c.Publishers.Host.Plugins {

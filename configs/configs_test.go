@@ -218,6 +218,7 @@ func TestMistakesAreNamed(t *testing.T) {
 			[]string{"searchapi.identity.mode: ", "0.0.0.0:9393", "listen on 127.0.0.1 or set searchapi.identity.mode: static"}},
 		{"an embedded broker for everybody to reach", "listener: {kafka: {embedded: {listen: '0.0.0.0:9092'}}}",
 			[]string{"listener.kafka.embedded.listen: "}},
+		{"a folder of types that is not there", "data: x\ncatalog: {dir: /nowhere}", []string{"line 2: catalog.dir: open /nowhere: "}},
 		{"a setting that is none", "publishers: {topic: x, timeout: 1s}", []string{"publishers.topic: unknown key", "publishers.timeout: unknown key"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -280,19 +281,23 @@ func TestSecretsComeFromFiles(t *testing.T) {
 
 func TestPathsStartFromTheFile(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "types"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	c, err := configs.Parse([]byte(`
 data: here
 catalog: {dir: types}
 publishers:
   run_dir: run
   plugins: {a: {path: ./a}, b: {path: b}, c: {path: /c}}
-`), "/etc/fresnel")
+`), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := c.Publishers.Host.Plugins
 	got := []string{c.Data, c.Catalog.Dir, c.Publishers.Host.RunDir, p["a"].Path, p["b"].Path, p["c"].Path}
-	want := []string{"here", "/etc/fresnel/types", "/etc/fresnel/run", "/etc/fresnel/a", "b", "/c"}
+	want := []string{"here", dir + "/types", dir + "/run", dir + "/a", "b", "/c"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("paths (-want +got):\n%s", d)
 	}

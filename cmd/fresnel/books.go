@@ -24,8 +24,11 @@ func booksCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "books",
 		Short: "Show that every record and every mutation is accounted for",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+		Long: `Shows how many records and mutations were read and what became of each: every one
+is counted once, over restarts too. The books add up when nothing is missing.`,
+		Example: "  fresnel books",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	o.flags(cmd)
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the server's answer")

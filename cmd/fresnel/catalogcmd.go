@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -14,14 +13,20 @@ import (
 )
 
 func catalogCommand(out io.Writer) *cobra.Command {
-	cmd := &cobra.Command{Use: "catalog", Short: "Check resource types; see what notifications become"}
+	cmd := &cobra.Command{Use: "catalog", Short: "Check resource types; see what notifications become",
+		Long: `Works on resource types, the YAML files that say how notifications become
+resources, without a server.`}
 	var dir string
 	try := &cobra.Command{
 		Use:   "try FILE...",
 		Short: "Show what each recorded notification becomes",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Shows for each recorded notification of *.jsonl and *.jsonl.gz files the mutations
+of resources that it becomes, or why it is ignored or a dead letter.`,
+		Example: `  fresnel catalog try test/notifications/nova.jsonl.gz
+  fresnel catalog try --dir ./types recorded.jsonl.gz`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := catalog.Load(layers(dir)...)
+			c, err := load(dir)
 			if err != nil {
 				return err
 			}
@@ -36,12 +41,16 @@ func catalogCommand(out io.Writer) *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Check the built-in types and those in a folder: every mistake with file and line",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Checks the built-in resource types, and those of a folder over them, as serve does
+at its start. Says where each mistake is and what is allowed there.`,
+		Example: `  fresnel catalog check
+  fresnel catalog check ./types`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			c, err := catalog.Load(layers(dir)...)
+			c, err := load(dir)
 			if err != nil {
 				return err
 			}
@@ -53,10 +62,13 @@ func catalogCommand(out io.Writer) *cobra.Command {
 	return cmd
 }
 
-// layers are the built-in types and, over them, those in dir.
-func layers(dir string) []fs.FS {
+// load is the catalogue of the built-in types and, over them, those in dir.
+func load(dir string) (*catalog.Catalog, error) {
 	if dir == "" {
-		return []fs.FS{resources.FS}
+		return catalog.Load(resources.FS)
 	}
-	return []fs.FS{resources.FS, os.DirFS(dir)}
+	if _, err := os.ReadDir(dir); err != nil {
+		return nil, err
+	}
+	return catalog.Load(resources.FS, os.DirFS(dir))
 }

@@ -10,11 +10,15 @@ import (
 )
 
 func configCommand(out io.Writer) *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Look at a configuration file"}
+	cmd := &cobra.Command{Use: "config", Short: "Look at a configuration file",
+		Long: "Works on configuration files, without a server. configs/fresnel.yaml documents every key."}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a configuration file: every mistake with its line, and what was meant",
-		Args:  cobra.ExactArgs(1),
+		Long: `Checks a configuration file as serve does at its start, the files with secrets
+included, and says all that is wrong with it.`,
+		Example: "  fresnel config check /etc/fresnel.yaml",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := configs.Load(args[0]); err != nil {
 				return err

@@ -18,11 +18,19 @@ func deadLettersCommand(out io.Writer) *cobra.Command {
 		Use:     "deadletters",
 		Aliases: []string{"dead-letters"},
 		Short:   "Look at what was given up on; try it again or forget it",
+		Long: `Dead letters are records that could not be understood, mutations that could not be
+applied and deliveries that were given up, each with its bytes and the reason.
+They are kept until they are replayed or dropped.`,
 	}
 	c.flags(cmd)
-	cmd.AddCommand(listDeadLetters(&c, out), oneDeadLetter(&c, out, "show", "GET", "Show a dead letter with its bytes"),
-		oneDeadLetter(&c, out, "replay", "POST", "Send a dead letter's bytes in again"),
-		oneDeadLetter(&c, out, "drop", "DELETE", "Forget a dead letter"))
+	cmd.AddCommand(listDeadLetters(&c, out))
+	for _, a := range []letterAction{
+		{"show", "GET", "Show a dead letter with its bytes", "Shows all that is known of a dead letter: where it comes from, why it is here, its bytes in base64."},
+		{"replay", "POST", "Send a dead letter's bytes in again", "Sends a record or mutation to the topic it came from, or a delivery to its subscription, and forgets\nthe dead letter. What cannot be understood still comes back as a new one."},
+		{"drop", "DELETE", "Forget a dead letter", "Forgets a dead letter and its bytes for good."},
+	} {
+		cmd.AddCommand(a.command(&c, out))
+	}
 	return cmd
 }
 
@@ -33,7 +41,10 @@ func listDeadLetters(c *client, out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters",
-		Args:  cobra.NoArgs,
+		Long:  "Lists dead letters with their ids, reasons and sizes, page by page.",
+		Example: `  fresnel deadletters list
+  fresnel deadletters list --kind delivery --limit 20`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := url.Values{"limit": {fmt.Sprint(limit)}}
 			if kind != "" {
@@ -91,22 +102,26 @@ func deadLetterTable(out io.Writer, raw json.RawMessage) error {
 	return nil
 }
 
-// oneDeadLetter is a command on one dead letter.
-func oneDeadLetter(c *client, out io.Writer, use, method, short string) *cobra.Command {
+// letterAction is what can be done with one dead letter.
+type letterAction struct{ use, method, short, long string }
+
+func (a letterAction) command(c *client, out io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use:   use + " ID",
-		Short: short,
-		Args:  cobra.ExactArgs(1),
+		Use:     a.use + " ID",
+		Short:   a.short,
+		Long:    a.long + "\nIds are those that list shows.",
+		Example: "  fresnel deadletters " + a.use + " notification/notifications.info/0/42",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "/v1/admin/deadletters/" + escapePath(args[0])
-			if use == "replay" {
+			if a.use == "replay" {
 				path += "/replay"
 			}
 			var raw json.RawMessage
-			if err := c.call(cmd.Context(), method, path, nil, &raw); err != nil {
+			if err := c.call(cmd.Context(), a.method, path, nil, &raw); err != nil {
 				return err
 			}
-			if use == "show" {
+			if a.use == "show" {
 				return indent(out, raw)
 			}
 			_, err := fmt.Fprintf(out, "%s: done\n", args[0])

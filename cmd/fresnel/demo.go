@@ -42,8 +42,9 @@ func demoCommand(out, errs io.Writer) *cobra.Command {
 		Long: `Needs a server with configs/demo.yaml: run ` + "`make run`" + ` in another terminal first.
 Plays recorded notifications of a real cloud into it, receives and verifies the
 webhook deliveries that follow, and shows three searches and the books.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+		Example: "  fresnel demo",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
 	d.flags(cmd)
 	f := cmd.Flags()

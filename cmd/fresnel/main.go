@@ -24,22 +24,28 @@ func main() {
 		os.Exit(pluginServe(os.Args[2]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main with its surroundings given, and returns the exit code.
+// run is main with its surroundings given, and returns the exit code: 0, 1 for an
+// error that it prints, or 130 for a command that was interrupted.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	root := commands(out, errs)
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
 	err := root.ExecuteContext(ctx)
-	if err == nil || errors.Is(err, context.Canceled) {
+	switch {
+	case err == nil:
 		return 0
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(errs, "fresnel: interrupted:", err)
+		return 130
+	default:
+		fmt.Fprintln(errs, "fresnel:", err)
+		return 1
 	}
-	fmt.Fprintln(errs, "fresnel:", err)
-	return 1
 }
 
 func commands(out, errs io.Writer) *cobra.Command {
@@ -48,11 +54,10 @@ func commands(out, errs io.Writer) *cobra.Command {
 		Short: "A searchlight for a cloud: search its resources, follow their changes",
 		Long: `Fresnel keeps the current state of every resource that a cloud's services announce
 on Kafka, answers queries about it per tenant, and forwards every change to
-webhooks and other destinations.
-
-  fresnel serve                     everything in one process, on embedded defaults
-  fresnel play test/day             replay recorded notifications
-  fresnel search status:active      search, as a table`,
+webhooks and other destinations.`,
+		Example: `  fresnel serve                     # everything in one process, on embedded defaults
+  fresnel play test/day             # replay recorded notifications
+  fresnel search status:active      # search, as a table`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

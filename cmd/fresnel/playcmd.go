@@ -42,10 +42,9 @@ func playCommand(errs io.Writer) *cobra.Command {
 		Use:   "play FILE|DIR...",
 		Short: "Produce recorded notifications to Kafka",
 		Long: `Produces recorded notifications, *.jsonl and *.jsonl.gz files of one
-{"topic","key","value"} object a line, to the Kafka of the configuration.
-
-  fresnel play test/day                         one recorded day, as fast as it goes
-  fresnel play test/day --rate 500 --copies 20  twenty clouds, 500 records a second
+{"topic","key","value"} object a line, to the Kafka of the configuration. Partitions are kept where the recording has them.`,
+		Example: `  fresnel play test/day                         # one recorded day, as fast as it goes
+  fresnel play test/day --rate 500 --copies 20  # twenty clouds, 500 records a second
   fresnel play test/day --shuffle 7 --duplicate 3`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

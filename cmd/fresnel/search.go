@@ -25,9 +25,8 @@ func searchCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "search [QUERY]",
 		Short: "Search resources",
-		Long: `Search resources in Lucene syntax over all fields, or with --json in the query DSL.
-
-  fresnel search web-1
+		Long:  `Search resources in Lucene syntax over all fields, or with --json in the query DSL.`,
+		Example: `  fresnel search web-1
   fresnel search 'status:active AND name:web*' --type OS::Nova::Server
   fresnel search --json '{"term": {"status": "error"}}' --output json`,
 		Args: cobra.MaximumNArgs(1),

@@ -21,9 +21,8 @@ func serveCommand(errs io.Writer) *cobra.Command {
 		Short: "Serve everything in one process, on embedded defaults",
 		Long: `Serves the search API, indexes what services announce on Kafka and delivers
 changes to subscriptions. Without a configuration it brings its own Kafka broker
-and store, and listens on loopback only.
-
-  fresnel serve
+and store, and listens on loopback only.`,
+		Example: `  fresnel serve
   fresnel serve --config /etc/fresnel.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

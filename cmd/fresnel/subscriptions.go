@@ -12,13 +12,17 @@ import (
 
 func subscriptionsCommand(out io.Writer) *cobra.Command {
 	var c client
-	cmd := &cobra.Command{Use: "subscriptions", Short: "Look at subscriptions; let a suspended one go on"}
+	cmd := &cobra.Command{Use: "subscriptions", Short: "Look at subscriptions; let a suspended one go on",
+		Long: "Subscriptions stand in the configuration, under publishers.subscriptions; these commands show how they do."}
 	c.flags(cmd)
 	var asJSON bool
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List subscriptions: how each is doing and how far behind",
-		Args:  cobra.NoArgs,
+		Long: `Lists subscriptions: whether each delivers, retries or is suspended and why, how
+many changes it is behind, and how many failed deliveries wait to be tried again.`,
+		Example: "  fresnel subscriptions list",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var raw json.RawMessage
 			if err := c.call(cmd.Context(), "GET", "/v1/admin/subscriptions", nil, &raw); err != nil {
@@ -34,7 +38,10 @@ func subscriptionsCommand(out io.Writer) *cobra.Command {
 	resume := &cobra.Command{
 		Use:   "resume NAME",
 		Short: "Let a suspended subscription go on",
-		Args:  cobra.ExactArgs(1),
+		Long: `Lets a subscription go on that was suspended, as by an answer of 410 or by refused
+credentials, from where it stopped.`,
+		Example: "  fresnel subscriptions resume nfv",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.call(cmd.Context(), "POST", "/v1/admin/subscriptions/"+url.PathEscape(args[0])+"/resume", nil, nil); err != nil {
 				return err

@@ -19,9 +19,11 @@ func version() string {
 
 func versionCommand(out io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Print the version",
+		Long:    "Prints the version that was built.",
+		Example: "  fresnel version",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(out, "fresnel", version())
 			return err
