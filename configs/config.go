@@ -112,13 +112,13 @@ func (c Config) Validate() error {
 		errs = append(errs, under("listener.kafka.embedded", e.Validate()))
 	}
 	errs = append(errs,
-		under("listener", c.Listener.Config.Validate()),
+		under("listener", c.Listener.Validate()),
 		under("listener.kafka", kc.Validate()),
-		under("indexer", c.Indexer.Config.Validate()),
+		under("indexer", c.Indexer.Validate()),
 		under("indexer.sqlite", c.Indexer.SQLite.Validate()),
-		under("searchapi", c.SearchAPI.Config.Validate()),
+		under("searchapi", c.SearchAPI.Validate()),
 		under("searchapi.identity", c.SearchAPI.Identity.Validate()),
-		under("publishers", c.Publishers.Config.Validate()),
+		under("publishers", c.Publishers.Validate()),
 		under("publishers", c.Publishers.Host.Validate()))
 	if _, _, err := net.SplitHostPort(c.SearchAPI.Listen); err == nil && c.SearchAPI.Identity.Mode == identity.ModeNone {
 		if err := identity.CheckLoopback(c.SearchAPI.Listen); err != nil {

@@ -196,28 +196,44 @@ func TestMistakesAreNamed(t *testing.T) {
 		name, text string
 		want       []string
 	}{
-		{"an unknown key, with its line and what was meant", "data: d\nsearchapi:\n  lissten: 127.0.0.1:1\n",
-			[]string{"line 3: searchapi.lissten: unknown key; did you mean listen?"}},
-		{"an unknown key far from any", "searchapi: {identity: {zzzzzzzz: 1}}",
-			[]string{"line 1: searchapi.identity.zzzzzzzz: unknown key; known here: admin_roles, mode, tokens_file"}},
-		{"an unknown key in a list", "publishers:\n  subscriptions:\n    - name: a\n      publisher: log\n      filter: {typs: [a]}\n",
-			[]string{"line 5: publishers.subscriptions[0].filter.typs: unknown key; did you mean types?"}},
-		{"an unknown key beside a merged mapping", "publishers:\n  plugins:\n    a: &a {path: x}\n    b: {<<: *a, agrs: [y]}\n",
-			[]string{"line 4: publishers.plugins.b.agrs: unknown key; did you mean args?"}},
-		{"values of a wrong type, all of them", "searchapi:\n  query_timeout: soon\nindexer:\n  partitions: many\n",
-			[]string{"line 2: searchapi.query_timeout: ", "line 4: indexer.partitions: "}},
+		{
+			"an unknown key, with its line and what was meant", "data: d\nsearchapi:\n  lissten: 127.0.0.1:1\n",
+			[]string{"line 3: searchapi.lissten: unknown key; did you mean listen?"},
+		},
+		{
+			"an unknown key far from any", "searchapi: {identity: {zzzzzzzz: 1}}",
+			[]string{"line 1: searchapi.identity.zzzzzzzz: unknown key; known here: admin_roles, mode, tokens_file"},
+		},
+		{
+			"an unknown key in a list", "publishers:\n  subscriptions:\n    - name: a\n      publisher: log\n      filter: {typs: [a]}\n",
+			[]string{"line 5: publishers.subscriptions[0].filter.typs: unknown key; did you mean types?"},
+		},
+		{
+			"an unknown key beside a merged mapping", "publishers:\n  plugins:\n    a: &a {path: x}\n    b: {<<: *a, agrs: [y]}\n",
+			[]string{"line 4: publishers.plugins.b.agrs: unknown key; did you mean args?"},
+		},
+		{
+			"values of a wrong type, all of them", "searchapi:\n  query_timeout: soon\nindexer:\n  partitions: many\n",
+			[]string{"line 2: searchapi.query_timeout: ", "line 4: indexer.partitions: "},
+		},
 		{"keys and types at once", "dta: x\nindexer: {partitions: many}\n", []string{"dta: unknown key; did you mean data?", "indexer.partitions: "}},
-		{"values of all parts that cannot be", "log: {level: loud}\nindexer: {partitions: 0}\nsearchapi:\n  limits: {depth: 0}\npublishers:\n  window: 0\n  attempt_timeout: 0s\nlistener: {kafka: {max_wait: 0s}}\n",
-			[]string{"line 1: log.level: ", "line 2: indexer.partitions: ", "line 4: searchapi.limits.depth: ", "line 6: publishers.window: ", "line 7: publishers.attempt_timeout: ", "line 8: listener.kafka.max_wait: "}},
+		{
+			"values of all parts that cannot be", "log: {level: loud}\nindexer: {partitions: 0}\nsearchapi:\n  limits: {depth: 0}\npublishers:\n  window: 0\n  attempt_timeout: 0s\nlistener: {kafka: {max_wait: 0s}}\n",
+			[]string{"line 1: log.level: ", "line 2: indexer.partitions: ", "line 4: searchapi.limits.depth: ", "line 6: publishers.window: ", "line 7: publishers.attempt_timeout: ", "line 8: listener.kafka.max_wait: "},
+		},
 		{"a key twice", "data: a\ndata: b\n", []string{`"data"`, "line 1"}},
 		{"two documents", "data: a\n---\ndata: b\n", []string{"second document"}},
 		{"no mapping", "[1, 2]", []string{"line 1"}},
 		{"no YAML", "data: [", []string{"line 1"}},
 		{"one group for both", "listener: {group: g}\nindexer: {group: g}", []string{"listener.group, indexer.group"}},
-		{"nobody logs in, for everybody to reach", "searchapi:\n  listen: 0.0.0.0:9393\n",
-			[]string{"searchapi.identity.mode: ", "0.0.0.0:9393", "listen on 127.0.0.1 or set searchapi.identity.mode: static"}},
-		{"an embedded broker for everybody to reach", "listener: {kafka: {embedded: {listen: '0.0.0.0:9092'}}}",
-			[]string{"listener.kafka.embedded.listen: "}},
+		{
+			"nobody logs in, for everybody to reach", "searchapi:\n  listen: 0.0.0.0:9393\n",
+			[]string{"searchapi.identity.mode: ", "0.0.0.0:9393", "listen on 127.0.0.1 or set searchapi.identity.mode: static"},
+		},
+		{
+			"an embedded broker for everybody to reach", "listener: {kafka: {embedded: {listen: '0.0.0.0:9092'}}}",
+			[]string{"listener.kafka.embedded.listen: "},
+		},
 		{"a folder of types that is not there", "data: x\ncatalog: {dir: /nowhere}", []string{"line 2: catalog.dir: open /nowhere: "}},
 		{"a setting that is none", "publishers: {topic: x, timeout: 1s}", []string{"publishers.topic: unknown key", "publishers.timeout: unknown key"}},
 	} {

@@ -41,6 +41,7 @@ func (l lines) walk(n *yaml.Node, path string) {
 			l.line[at] = n.Content[i].Line
 			l.walk(n.Content[i+1], at)
 		}
+	default: // scalars have no keys; what an alias stands for has been walked
 	}
 }
 

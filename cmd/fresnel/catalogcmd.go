@@ -13,9 +13,11 @@ import (
 )
 
 func catalogCommand(out io.Writer) *cobra.Command {
-	cmd := &cobra.Command{Use: "catalog", Short: "Check resource types; see what notifications become",
+	cmd := &cobra.Command{
+		Use: "catalog", Short: "Check resource types; see what notifications become",
 		Long: `Works on resource types, the YAML files that say how notifications become
-resources, without a server.`}
+resources, without a server.`,
+	}
 	var dir string
 	try := &cobra.Command{
 		Use:   "try FILE...",

@@ -10,8 +10,10 @@ import (
 )
 
 func configCommand(out io.Writer) *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Look at a configuration file",
-		Long: "Works on configuration files, without a server. configs/fresnel.yaml documents every key."}
+	cmd := &cobra.Command{
+		Use: "config", Short: "Look at a configuration file",
+		Long: "Works on configuration files, without a server. configs/fresnel.yaml documents every key.",
+	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a configuration file: every mistake with its line, and what was meant",

@@ -12,8 +12,10 @@ import (
 
 func subscriptionsCommand(out io.Writer) *cobra.Command {
 	var c client
-	cmd := &cobra.Command{Use: "subscriptions", Short: "Look at subscriptions; let a suspended one go on",
-		Long: "Subscriptions stand in the configuration, under publishers.subscriptions; these commands show how they do."}
+	cmd := &cobra.Command{
+		Use: "subscriptions", Short: "Look at subscriptions; let a suspended one go on",
+		Long: "Subscriptions stand in the configuration, under publishers.subscriptions; these commands show how they do.",
+	}
 	c.flags(cmd)
 	var asJSON bool
 	list := &cobra.Command{

@@ -72,7 +72,7 @@ type system struct {
 func Run(ctx context.Context, o Options) error {
 	s := &system{Options: o, started: time.Now(), reg: prometheus.NewRegistry(), faults: newFaults()}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	var steps = []struct {
+	steps := []struct {
 		name  string
 		start func(context.Context) error
 	}{

@@ -91,7 +91,9 @@ func launch(ctx context.Context, p part, ends chan<- *living) *living {
 			<-ctx.Done()
 			return
 		}
-		if err := p.run(ctx); err != nil && !errors.Is(err, errStopped) && !(errors.Is(err, context.Canceled) && ctx.Err() != nil) {
+		err := p.run(ctx)
+		told := errors.Is(err, errStopped) || errors.Is(err, context.Canceled)
+		if err != nil && (ctx.Err() == nil || !told) {
 			l.err = err
 		}
 		ends <- l
