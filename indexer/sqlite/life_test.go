@@ -37,9 +37,9 @@ func write(t testing.TB, s *sqlite.Store, docs ...resource.Document) {
 
 func total(t testing.TB, s *sqlite.Store, n query.Node, scope *query.Scope) int {
 	t.Helper()
-	res, err := s.Search(t.Context(), query.Request{Types: []string{storetest.Server}, Query: n, Scope: scope})
-	if err != nil {
-		t.Fatal(err)
+	res, err := s.Search(t.Context(), query.Request{Types: []string{storetest.Server}, Query: n, Scope: scope, Timeout: time.Minute})
+	if err != nil || res.Partial != "" {
+		t.Fatal(res.Partial, err)
 	}
 	return res.Total
 }

@@ -65,7 +65,7 @@ func (s *Store) search(ctx context.Context, tx *sql.Tx, req *query.Request) (res
 		return res, err
 	}
 	if req.Size <= 0 {
-		err = tx.QueryRowContext(ctx, st.Count, st.Args...).Scan(&res.Total)
+		err = tx.QueryRowContext(ctx, st.SQL, st.Args...).Scan(&res.Total)
 		return res, err
 	}
 	top, err := s.scan(ctx, tx, req, st)

@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/searchapi/query"
@@ -126,23 +127,27 @@ func (c *compiler) terms(n query.Terms, path, nested string) (match, error) {
 func gather(conds []cond) (out []cond) {
 	at := map[string]int{}
 	for _, cd := range conds {
-		key := fmt.Sprint(cd.fields)
-		i, ok := at[key]
 		if cd.where != "value=?" {
 			out = append(out, cd)
 			continue
 		}
+		key := oneOf(cd.fields)
+		i, ok := at[key]
 		if !ok {
-			at[key] = len(out)
-			cd.where = "value IN (?)"
-			out = append(out, cd)
-			continue
+			i = len(out)
+			at[key] = i
+			out = append(out, cond{fields: cd.fields})
 		}
 		out[i].args = append(out[i].args, cd.args...)
-		out[i].where = out[i].where[:len(out[i].where)-1] + ",?)"
+	}
+	for _, i := range at {
+		out[i].where = "value IN (" + marks(len(out[i].args)) + ")"
 	}
 	return out
 }
+
+// marks are the places of n arguments.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",") }
 
 func (c *compiler) ranges(n query.Range, path, nested string) (match, error) {
 	return leaves(c.expand(n.Field, nested), n.Boost, n.Lenient, path, func(t target) (cond, bool) { return between(t, n) })

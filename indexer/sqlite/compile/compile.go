@@ -19,12 +19,11 @@ var ErrUnrestricted = errors.New("search request has no scope")
 // Statement is a compiled request.
 type Statement struct {
 	// SQL selects doc, type and packed sort keys of every document that matches,
-	// then its score if Scored, then its fields if Flattened.
+	// then its score if Scored, then its fields if Flattened. For a request of size 0
+	// it selects the number of those documents.
 	SQL  string
 	Args []any
-	// Count selects the number of documents that match, with the same arguments.
-	Count string
-	Sort  []SortKey
+	Sort []SortKey
 	// Scored says that scores differ from match to match; else each is Score.
 	Scored    bool
 	Score     float64
@@ -69,29 +68,39 @@ func (c *compiler) assemble(st *Statement, m match, est Estimate) error {
 		return err
 	}
 	var b builder
-	from := "live d WHERE "
-	if drive != nil {
-		from += "d.doc IN (" + drive.from(&b) + ") AND "
+	sql := "SELECT count(*)"
+	if c.req.Size > 0 {
+		sql = c.columns(st, m, &b)
 	}
-	from += c.types(&b, drive != nil) + p.sql(&b, scope{alias: "d"})
-	st.Count = "SELECT count(*) FROM " + from
-	st.SQL = "SELECT d.doc, d.type, d.keys"
+	sql += " FROM live d WHERE "
+	if drive != nil {
+		sql += "d.doc IN (" + drive.from(&b) + ") AND "
+	}
+	sql += c.types(&b, drive != nil) + p.sql(&b, scope{alias: "d"})
+	if c.req.Size > 0 {
+		// The order makes SQLite find all matches in one step, which can be interrupted.
+		sql += " ORDER BY +d.doc"
+	}
+	st.SQL, st.Args = sql, b.args
+	return nil
+}
+
+// columns begins a statement for hits.
+func (c *compiler) columns(st *Statement, m match, b *builder) string {
+	sql := "SELECT d.doc, d.type, d.keys"
 	if n, ok := m.s.(number); ok {
 		st.Score = float64(n)
 	} else if c.wantsScore(st) {
 		st.Scored = true
-		st.SQL += ", " + m.s.sql(&b, scope{alias: "d"})
+		sql += ", " + m.s.sql(b, scope{alias: "d"})
 	}
 	for _, k := range st.Sort {
 		st.Flattened = st.Flattened || k.Flattened()
 	}
 	if st.Flattened {
-		st.SQL += ", (SELECT x.fields FROM docs x WHERE x.doc=d.doc)"
+		sql += ", (SELECT x.fields FROM docs x WHERE x.doc=d.doc)"
 	}
-	// The order makes SQLite find all matches in one step, which can be interrupted.
-	st.SQL += " FROM " + from + " ORDER BY +d.doc"
-	st.Args = b.args
-	return nil
+	return sql
 }
 
 func (c *compiler) wantsScore(st *Statement) bool {
@@ -134,7 +143,7 @@ func (c *compiler) readers() pred {
 		args[i] = string(p)
 	}
 	cd := cond{fields: []int64{c.s.reader}, args: args}
-	cd.where = "value IN (" + strings.TrimSuffix(strings.Repeat("?,", len(args)), ",") + ")"
+	cd.where = "value IN (" + marks(len(args)) + ")"
 	return &leafPred{conds: []cond{cd}, probe: true}
 }
 

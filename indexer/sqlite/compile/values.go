@@ -197,7 +197,7 @@ func convert(k Kind, v query.Value) (span, bool) {
 		switch s {
 		case "true":
 			return one(intValue(1))
-		case "false", "":
+		case "false":
 			return one(intValue(0))
 		}
 	case Date:

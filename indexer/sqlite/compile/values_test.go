@@ -53,7 +53,7 @@ func TestValuesThatAFieldCannotHoldAreLeftOut(t *testing.T) {
 		ok bool
 	}{
 		{Long, json.Number("9223372036854775807"), true}, {Long, json.Number("9223372036854775808"), false}, {Long, "1.9", true},
-		{Long, "x", false}, {Double, json.Number("1e999"), false}, {Double, "NaN", false}, {Boolean, "", true}, {Boolean, "yes", false},
+		{Long, "x", false}, {Double, json.Number("1e999"), false}, {Double, "NaN", false}, {Boolean, "", false}, {Boolean, "false", true}, {Boolean, "yes", false},
 		{IP, "10.0.0.256", false}, {IP, "fe80::1%eth0", true}, {IP, "10.0.0.0/33", false}, {Keyword, nil, false}, {Keyword, true, true},
 	} {
 		if _, ok := convert(c.k, c.v); ok != c.ok {
