@@ -28,7 +28,7 @@ lint: ## golangci-lint, built from a module file of its own
 	$(LINT) run ./...
 
 bench: build ## every figure beside a reference taken in the same run
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench
+	@FRESNEL_BINARY="$(CURDIR)/$(BIN)" $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./test/bench
 
 soak: ## the long forms of tests that `make test` has in short
 	$(GO) test -race -timeout 120m -tags soak ./...

@@ -12,6 +12,7 @@ const outcomeDead = "dead"
 type metrics struct {
 	mutations *prometheus.CounterVec
 	changes   prometheus.Counter
+	documents prometheus.Counter
 	followups prometheus.Counter
 	rewrites  prometheus.Counter
 	lost      prometheus.Counter
@@ -29,6 +30,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Mutations handled, by what became of them.",
 		}, []string{"outcome"}),
 		changes:   counter("changes_total", "Entries appended to the change log, repeats included."),
+		documents: counter("documents_total", "Documents written to the store, each once a batch that changes it."),
 		followups: counter("followups_total", "Cascade and inherit mutations appended to the mutation log."),
 		rewrites:  counter("rewrites_total", "Documents written again after a conflict, a busy store or a lost answer."),
 		lost:      counter("lost_offsets_total", "Offsets of the mutation log that the broker dropped before they were read."),
@@ -43,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.mutations.WithLabelValues(o)
 	}
 	if reg != nil {
-		reg.MustRegister(m.mutations, m.changes, m.followups, m.rewrites, m.lost, m.swept, m.handle)
+		reg.MustRegister(m.mutations, m.changes, m.documents, m.followups, m.rewrites, m.lost, m.swept, m.handle)
 	}
 	return m
 }

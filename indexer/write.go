@@ -74,6 +74,7 @@ func (h *handler) writeOnce(ctx context.Context, first int64, pending []*work) (
 		switch e := written[i].Err; {
 		case e == nil:
 			w.doc.Version, w.dirty = written[i].Version, false
+			h.x.metrics.documents.Inc()
 		case errors.Is(e, ErrRejected):
 			if err := h.isolate(ctx, first, w); err != nil {
 				return nil, nil, err

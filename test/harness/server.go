@@ -28,8 +28,12 @@ import (
 // patience bounds every wait of the harness.
 const patience = 90 * time.Second
 
-// build compiles the binary once for all tests of a process.
+// build compiles the binary once for all tests of a process; FRESNEL_BINARY names one
+// that is there already.
 var build = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("FRESNEL_BINARY"); bin != "" {
+		return filepath.Abs(bin)
+	}
 	dir, err := os.MkdirTemp("", "fresnel-test-")
 	if err != nil {
 		return "", err
@@ -82,9 +86,7 @@ func New(t testing.TB, config string) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{t: t, bin: bin, dir: t.TempDir(), URL: "http://" + freeAddr(t), Kafka: freeAddr(t)}
-	config = strings.ReplaceAll(config, "SEARCH_ADDR", strings.TrimPrefix(s.URL, "http://"))
-	config = strings.ReplaceAll(config, "KAFKA_ADDR", s.Kafka)
-	s.File("config.yaml", config)
+	s.Configure(config)
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
@@ -92,6 +94,13 @@ func New(t testing.TB, config string) *Server {
 		}
 	})
 	return s
+}
+
+// Configure replaces the configuration, for the next start.
+func (s *Server) Configure(config string) {
+	s.t.Helper()
+	config = strings.ReplaceAll(config, "SEARCH_ADDR", strings.TrimPrefix(s.URL, "http://"))
+	s.File("config.yaml", strings.ReplaceAll(config, "KAFKA_ADDR", s.Kafka))
 }
 
 func tail(s string, n int) string {
@@ -226,6 +235,26 @@ func (s *Server) MustRun(args ...string) string {
 func (s *Server) Play(args ...string) {
 	s.t.Helper()
 	s.MustRun(append([]string{"play", "--brokers", s.Kafka}, args...)...)
+}
+
+// Text reads an answer of the API that is no JSON.
+func (s *Server) Text(path string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode >= 300 {
+		err = &StatusError{Code: resp.StatusCode, Body: string(b)}
+	}
+	return string(b), err
 }
 
 // Get reads a JSON answer of the API.

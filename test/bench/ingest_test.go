@@ -1,0 +1,155 @@
+package bench
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
+	"github.com/fresnel-search/fresnel/indexer/catalog"
+	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/indexer/sqlite"
+	"github.com/fresnel-search/fresnel/listener/stream"
+	"github.com/fresnel-search/fresnel/test/harness"
+)
+
+const (
+	ingestCopies  = 8
+	documentCount = 10_000
+)
+
+// ingest plays the recorded mix, several clouds of it, and measures from the first
+// record produced to the last one accounted for.
+func ingest(b *testing.B, r *report) {
+	recorded, err := play.Load("../day", "../notifications")
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := len(recorded) * ingestCopies
+	s := harness.New(b, plain).Start()
+	idle := rss(s.PID())
+	out := s.MustRun("play", "--brokers", s.Kafka, "--copies", fmt.Sprint(ingestCopies), "../day", "../notifications")
+	produced := time.Now()
+	took := playTook(b, out)
+	books := settled(b, s, n)
+	all := took + time.Since(produced)
+	written := metric(b, s, "fresnel_indexer_documents_total")
+	after := rss(s.PID())
+	var records []stream.Record
+	for rec := range (play.Options{Copies: ingestCopies}).Records(recorded) {
+		records = append(records, rec)
+	}
+	bare := bareTrip(b, s.Kafka, records)
+	s.Stop()
+	per := func(n float64) float64 { return n / all.Seconds() }
+	through := fmt.Sprintf("%d records through the broker, franz-go alone", n)
+	r.rate("recorded mix, distinct ids: notifications", per(float64(n)), bare, through, "5 000/s")
+	r.rate("... of them dispatched (the others are ignored by rule)", per(float64(books["listener"].Outcomes["dispatched"])), bare, "as above", "")
+	r.rate("... documents written", per(written), bare, "as above", "")
+	r.size("RSS of core after the run", after, idle, "before it", "150 MiB")
+}
+
+// playTook is the duration that play reports.
+func playTook(b *testing.B, out string) time.Duration {
+	b.Helper()
+	m := regexp.MustCompile(`played \d+ records in (\S+)`).FindStringSubmatch(out)
+	if m == nil {
+		b.Fatalf("play says %q", out)
+	}
+	d, err := time.ParseDuration(m[1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return d
+}
+
+// documents has one notification each make a new document, then writes the same
+// documents into a bare store in batches of the same size.
+func documents(b *testing.B, r *report) {
+	records, ids := ports(b, 0, documentCount)
+	s := harness.New(b, plain).Start()
+	out := client(b, s.Kafka)
+	produce(b, out, refTopic, records[:1]) // connects
+	begin := time.Now()
+	produce(b, out, "", records)
+	settled(b, s, documentCount)
+	whole := float64(documentCount) / time.Since(begin).Seconds()
+	batch := documentCount / int(metric(b, s, "fresnel_indexer_handle_duration_seconds_count"))
+	s.Stop()
+	bare := bareUpserts(b, stored(b, s, ids), min(max(batch, 1), 1000))
+	r.rate("distinct documents, one notification each", whole, bare, fmt.Sprintf("bare upserts of the same into SQLite, in batches of %d too", batch), "0.7")
+}
+
+// stored reads the documents that a stopped server has, as if they were new.
+func stored(b *testing.B, s *harness.Server, ids []string) []resource.Document {
+	b.Helper()
+	st := openStore(b, s.Data())
+	var docs []resource.Document
+	for chunk := range slices.Chunk(ids, 1000) {
+		refs := make([]resource.Ref, len(chunk))
+		for i, id := range chunk {
+			refs[i] = resource.Ref{Type: "OS::Neutron::Port", ID: id}
+		}
+		some, err := st.Load(b.Context(), refs)
+		if err != nil {
+			b.Fatal(err)
+		}
+		docs = append(docs, some...)
+	}
+	for i := range docs {
+		if docs[i].Version == 0 {
+			b.Fatalf("%s is not stored", docs[i].Ref)
+		}
+		docs[i].Version = 0
+	}
+	return docs
+}
+
+func openStore(b *testing.B, dir string) *sqlite.Store {
+	b.Helper()
+	c, err := catalog.Builtin()
+	if err != nil {
+		b.Fatal(err)
+	}
+	st, err := sqlite.Open(sqlite.DefaultConfig().In(dir), c, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return st
+}
+
+// bareUpserts writes documents into a new store, as many batches at once as there
+// are partitions, and returns how many a second.
+func bareUpserts(b *testing.B, docs []resource.Document, batch int) float64 {
+	b.Helper()
+	const partitions = 4
+	st := openStore(b, filepath.Join(b.TempDir(), "bare"))
+	work := make(chan []resource.Document)
+	var all sync.WaitGroup
+	begin := time.Now()
+	for range partitions {
+		all.Go(func() {
+			for some := range work {
+				written, err := st.Write(b.Context(), some)
+				if err != nil || written[0].Err != nil {
+					b.Error(err, written)
+				}
+			}
+		})
+	}
+	for some := range slices.Chunk(docs, batch) {
+		work <- some
+	}
+	close(work)
+	all.Wait()
+	return float64(len(docs)) / time.Since(begin).Seconds()
+}
