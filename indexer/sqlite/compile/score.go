@@ -3,7 +3,6 @@ package compile
 import (
 	"math"
 	"strconv"
-	"strings"
 )
 
 // score is what a clause adds to the score of a document that it matches.
@@ -29,13 +28,15 @@ func (s sumScore) sql(b *builder, sc scope) string { return tree(scores(s, b, sc
 // maxScore is the largest of its parts, of which there are two or more.
 type maxScore []score
 
-func (s maxScore) sql(b *builder, sc scope) string {
-	parts := scores(s, b, sc)
-	for len(parts) > 1 { // functions take a limited number of arguments
-		n := min(len(parts), 50)
-		parts = append(parts[n:], "max("+strings.Join(parts[:n], ",")+")")
+func (s maxScore) sql(b *builder, sc scope) string { return maxTree(scores(s, b, sc)) }
+
+// maxTree keeps the order of its parts; max of one part would be an aggregate.
+func maxTree(parts []string) string {
+	if len(parts) == 1 {
+		return parts[0]
 	}
-	return parts[0]
+	half := len(parts) / 2
+	return "max(" + maxTree(parts[:half]) + "," + maxTree(parts[half:]) + ")"
 }
 
 // caseScore counts if the condition holds.
