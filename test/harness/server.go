@@ -133,6 +133,9 @@ func (s *Server) File(name, text string) string {
 // Data is the server's data folder.
 func (s *Server) Data() string { return filepath.Join(s.dir, "data") }
 
+// Binary is the compiled program.
+func (s *Server) Binary() string { return s.bin }
+
 // Output is everything that all runs of the server have printed.
 func (s *Server) Output() string {
 	if s.out == nil {
