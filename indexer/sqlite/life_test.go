@@ -227,10 +227,16 @@ func TestTextOfACallerIsNeverSQL(t *testing.T) {
 	write(t, s, server("a", map[string]string{"name": `"x"`}))
 	evil := `'"; DROP TABLE docs; --?1 value`
 	for _, n := range []query.Node{
-		query.Term{Field: evil, Value: evil}, query.Term{Field: "name", Value: evil}, query.Exists{Field: evil},
-		query.Prefix{Field: "name", Value: evil}, query.Wildcard{Field: "name.raw", Value: evil + "*"},
-		query.Match{Fields: []string{"*", evil}, Text: evil, Lenient: true}, query.MatchPhrase{Fields: []string{"name"}, Text: evil},
-		query.IDs{Values: []string{evil}}, query.Term{Field: "metadata." + evil, Value: evil}, query.Range{Field: "name", GT: evil, LT: evil},
+		query.Term{Field: evil, Value: evil},
+		query.Term{Field: "name", Value: evil},
+		query.Exists{Field: evil},
+		query.Prefix{Field: "name", Value: evil},
+		query.Wildcard{Field: "name.raw", Value: evil + "*"},
+		query.Match{Fields: []string{"*", evil}, Text: evil, Lenient: true},
+		query.MatchPhrase{Fields: []string{"name"}, Text: evil},
+		query.IDs{Values: []string{evil}},
+		query.Term{Field: "metadata." + evil, Value: evil},
+		query.Range{Field: "name", GT: evil, LT: evil},
 	} {
 		if got := total(t, s, n, &query.Scope{Principals: []resource.Principal{"*", resource.Principal(evil)}}); got != 0 {
 			t.Errorf("%#v finds %d", n, got)

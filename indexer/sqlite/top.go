@@ -77,7 +77,7 @@ func (t *top) compare(a, b found) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), strings.Compare(a.typ, b.typ), strings.Compare(a.id, b.id))
 	}
 	for i, k := range t.keys {
-		c := 0
+		var c int
 		switch {
 		case k.Score:
 			c = cmp.Compare(a.score, b.score)

@@ -81,8 +81,10 @@ func textual(path string) []string {
 	if path != "" {
 		return []string{"networks.name", "networks.label", "networks.label.raw", "name"}
 	}
-	return []string{"name", "name.raw", "description", "status", "flavor.id", "hypervisor", "metadata", "metadata.open", "metadata.rack.row",
-		"other.zone", "other.host_x", "other", "nothing", "networks.name"}
+	return []string{
+		"name", "name.raw", "description", "status", "flavor.id", "hypervisor", "metadata", "metadata.open", "metadata.rack.row",
+		"other.zone", "other.host_x", "other", "nothing", "networks.name",
+	}
 }
 
 func existing(path string) []string {

@@ -196,8 +196,8 @@ func (c candidate) sortValue(k query.Sort) (best value, ok bool) {
 			continue
 		}
 		larger := k.Mode == "max" || k.Mode == "" && k.Desc
-		if r := 0; ok {
-			if r = compareSorted(v, best); larger && r <= 0 || !larger && r >= 0 {
+		if ok {
+			if r := compareSorted(v, best); larger && r <= 0 || !larger && r >= 0 {
 				continue
 			}
 		}

@@ -198,12 +198,11 @@ func compareAs(t catalog.FieldType, a, b string) int {
 
 // view is what a clause is evaluated on: a document, or one element of it.
 type view struct {
-	ref    resource.Ref
-	all    []value
-	path   string
-	elem   int
-	mapped func(name, path string) []catalog.FieldType
-	names  func(path string) []string
+	ref   resource.Ref
+	all   []value
+	path  string
+	elem  int
+	names func(path string) []string
 }
 
 func (w view) values(match func(name string) bool) (vs []value) {
@@ -290,6 +289,7 @@ func (v value) equals(q query.Value, fold bool) bool {
 			a, _ := netip.ParseAddr(v.v)
 			return p.Contains(a)
 		}
+	default:
 	}
 	return fits(v.typ, s) && compareAs(v.typ, v.v, s) == 0
 }
@@ -309,8 +309,10 @@ func (v value) within(n query.Range) bool {
 			v  query.Value
 			ok func(int) bool
 		}{
-			{n.GT, func(c int) bool { return c > 0 }}, {n.GTE, func(c int) bool { return c >= 0 }},
-			{n.LT, func(c int) bool { return c < 0 }}, {n.LTE, func(c int) bool { return c <= 0 }},
+			{n.GT, func(c int) bool { return c > 0 }},
+			{n.GTE, func(c int) bool { return c >= 0 }},
+			{n.LT, func(c int) bool { return c < 0 }},
+			{n.LTE, func(c int) bool { return c <= 0 }},
 		} {
 			if b.v == nil {
 				continue

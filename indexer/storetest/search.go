@@ -170,7 +170,9 @@ func testUnseen(t *testing.T, h Harness) {
 	docs := h.write(t, ghost, dead, live)
 	h.refresh(t)
 	for _, n := range []query.Node{
-		query.MatchAll{}, query.Term{Field: "name", Value: "x"}, query.IDs{Values: []string{"ghost", "dead", "live"}},
+		query.MatchAll{},
+		query.Term{Field: "name", Value: "x"},
+		query.IDs{Values: []string{"ghost", "dead", "live"}},
 		query.Bool{MustNot: []query.Node{query.MatchNone{}}},
 	} {
 		if got := ids(h.search(t, request(n, operator()))); got != "live" {
@@ -207,8 +209,12 @@ func testOrder(t *testing.T, h Harness) {
 		{"missing last", []query.Sort{{Field: "load"}}, "s1 p1 s2 s3", "[0.5] [null] [null] [null]"},
 		{"missing last, down", []query.Sort{{Field: "load", Desc: true}}, "s1 p1 s2 s3", ""},
 		{"missing first", []query.Sort{{Field: "load", Missing: "_first"}, {Field: "_id", Desc: true}}, "s3 s2 p1 s1", ""},
-		{"dates as milliseconds", []query.Sort{{Field: "created_at"}}, "s1 s2 s3 p1",
-			"[1777629600000] [1777680000000] [1780264800000] [null]"},
+		{
+			"dates as milliseconds",
+			[]query.Sort{{Field: "created_at"}},
+			"s1 s2 s3 p1",
+			"[1777629600000] [1777680000000] [1780264800000] [null]",
+		},
 		{"texts by their raw twin", []query.Sort{{Field: "name"}}, "s2 s3 p1 s1", ""},
 		{"addresses", []query.Sort{{Field: "address"}}, "s1 s2 s3 p1", `["10.0.0.2"] ["10.0.1.2"] ["fd00::1"] [null]`},
 	} {
@@ -255,8 +261,11 @@ func testRewrite(t *testing.T, h Harness) {
 	h.write(t, docs[0])
 	h.refresh(t)
 	for _, n := range []query.Node{
-		query.Term{Field: "name", Value: "example.net"}, query.Term{Field: "flavor.id", Value: "m1"}, nestedBlue("4"),
-		query.Term{Field: "metadata.role", Value: "db"}, query.Range{Field: "load", GT: json.Number("0")},
+		query.Term{Field: "name", Value: "example.net"},
+		query.Term{Field: "flavor.id", Value: "m1"},
+		nestedBlue("4"),
+		query.Term{Field: "metadata.role", Value: "db"},
+		query.Range{Field: "load", GT: json.Number("0")},
 	} {
 		if got := ids(h.search(t, request(n, operator()))); got != "" {
 			t.Errorf("%#v still found %q", n, got)
@@ -285,7 +294,10 @@ func testIsolation(t *testing.T, open Open) {
 	h.refresh(t)
 	t.Run("a tenant finds its own and what is everybody's, in hits and totals", func(t *testing.T) {
 		for _, n := range []query.Node{
-			query.MatchAll{}, nil, query.Match{Fields: []string{"name"}, Text: "alpha"}, query.Match{Fields: []string{"*"}, Text: "alpha", Lenient: true},
+			query.MatchAll{},
+			nil,
+			query.Match{Fields: []string{"name"}, Text: "alpha"},
+			query.Match{Fields: []string{"*"}, Text: "alpha", Lenient: true},
 			query.IDs{Values: []string{"mine", "theirs", "nobodys", "shared"}},
 			query.Bool{MustNot: []query.Node{query.Term{Field: "name", Value: "gamma"}}},
 			query.Bool{Should: []query.Node{query.MatchAll{}, query.IDs{Values: []string{"theirs"}}}},
@@ -325,13 +337,19 @@ func testIsolation(t *testing.T, open Open) {
 
 func testHidden(t *testing.T, h Harness) {
 	for _, n := range []query.Node{
-		query.Term{Field: "hypervisor", Value: "hv-mine"}, query.Exists{Field: "hypervisor"},
-		query.Match{Fields: []string{"*"}, Text: "hv-mine", Lenient: true}, query.Pattern{Fields: []string{"*"}, Value: "hv*", Lenient: true},
-		query.Term{Field: "other.host_ip", Value: "hidden"}, query.Match{Fields: []string{"*"}, Text: "hidden", Lenient: true},
-		query.Term{Field: "other", Value: "hidden"}, query.Term{Field: "metadata.secret_key", Value: "hush"},
-		query.Term{Field: "metadata", Value: "hush"}, query.Exists{Field: "metadata.secret_key"},
+		query.Term{Field: "hypervisor", Value: "hv-mine"},
+		query.Exists{Field: "hypervisor"},
+		query.Match{Fields: []string{"*"}, Text: "hv-mine", Lenient: true},
+		query.Pattern{Fields: []string{"*"}, Value: "hv*", Lenient: true},
+		query.Term{Field: "other.host_ip", Value: "hidden"},
+		query.Match{Fields: []string{"*"}, Text: "hidden", Lenient: true},
+		query.Term{Field: "other", Value: "hidden"},
+		query.Term{Field: "metadata.secret_key", Value: "hush"},
+		query.Term{Field: "metadata", Value: "hush"},
+		query.Exists{Field: "metadata.secret_key"},
 		query.Nested{Path: "networks", Query: query.Term{Field: "networks.vlan", Value: json.Number("77")}},
-		query.Term{Field: "hypervisor", Value: "HV-MINE", CaseInsensitive: true}, query.Wildcard{Field: "hypervisor", Value: "*"},
+		query.Term{Field: "hypervisor", Value: "HV-MINE", CaseInsensitive: true},
+		query.Wildcard{Field: "hypervisor", Value: "*"},
 	} {
 		if res := h.search(t, request(n, tenant("a"))); res.Total != 0 {
 			t.Errorf("a tenant found %q by %#v", ids(res), n)
@@ -358,8 +376,7 @@ func testHidden(t *testing.T, h Harness) {
 	if hidden == nil || none == nil || strings.ReplaceAll(hidden.Error(), "hypervisor", "no_such_one") != none.Error() {
 		t.Errorf("sorting by a hidden field says %v, by none %v", hidden, none)
 	}
-	var qe *query.Error
-	if !errors.As(none, &qe) {
+	if _, ok := errors.AsType[*query.Error](none); !ok {
 		t.Errorf("sorting by no field = %v, want a query.Error", none)
 	}
 	req := request(query.Term{Field: "name", Value: "alpha"}, operator())

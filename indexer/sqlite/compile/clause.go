@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -290,10 +291,8 @@ func (c *compiler) nested(n query.Nested, path, nested string) (match, error) {
 }
 
 func appendNew(ids []int64, id int64) []int64 {
-	for _, have := range ids {
-		if have == id {
-			return ids
-		}
+	if slices.Contains(ids, id) {
+		return ids
 	}
 	return append(ids, id)
 }

@@ -103,18 +103,19 @@ func (k SortKey) Value(p Packed) (v Value, ok bool) {
 		}
 		b = rest
 		if slices.Contains(k.fields, int64(field)) {
-			v, ok = k.better(v, ok, lo)
-			v, ok = k.better(v, ok, hi)
+			v = k.better(k.better(v, ok, lo), true, hi)
+			ok = true
 		}
 	}
 	return v, ok
 }
 
-func (k SortKey) better(v Value, ok bool, o Value) (Value, bool) {
+// better is the value to sort by of v, if there is one yet, and o.
+func (k SortKey) better(v Value, ok bool, o Value) Value {
 	if !ok || k.max && o.Compare(v) > 0 || !k.max && o.Compare(v) < 0 {
-		return o, true
+		return o
 	}
-	return v, true
+	return v
 }
 
 // FlatValue finds the value of a key for which Flattened is true in a document's
@@ -138,7 +139,7 @@ func (k SortKey) FlatValue(fields map[string]json.RawMessage) (v Value, ok bool)
 		}
 		for _, one := range values(decoded) {
 			if s, fine := scalar(one); fine && len(s) <= MaxValue {
-				v, ok = k.better(v, ok, textValue(s))
+				v, ok = k.better(v, ok, textValue(s)), true
 			}
 		}
 	}

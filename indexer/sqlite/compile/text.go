@@ -84,7 +84,8 @@ type overOptions struct {
 // gives what a field is asked for; where that is one condition, all fields of the
 // same weight are asked at once, else join says how the parts combine.
 func (c *compiler) over(fields []string, weights []float64, o overOptions,
-	parts func(target) ([]cond, bool), join func([]match) match) (match, error) {
+	parts func(target) ([]cond, bool), join func([]match) match,
+) (match, error) {
 	var ms []match
 	var refused *target
 	for _, w := range c.targets(fields, weights, o.nested) {

@@ -52,9 +52,20 @@ func TestValuesThatAFieldCannotHoldAreLeftOut(t *testing.T) {
 		v  query.Value
 		ok bool
 	}{
-		{Long, json.Number("9223372036854775807"), true}, {Long, json.Number("9223372036854775808"), false}, {Long, "1.9", true},
-		{Long, "x", false}, {Double, json.Number("1e999"), false}, {Double, "NaN", false}, {Boolean, "", false}, {Boolean, "false", true}, {Boolean, "yes", false},
-		{IP, "10.0.0.256", false}, {IP, "fe80::1%eth0", true}, {IP, "10.0.0.0/33", false}, {Keyword, nil, false}, {Keyword, true, true},
+		{Long, json.Number("9223372036854775807"), true},
+		{Long, json.Number("9223372036854775808"), false},
+		{Long, "1.9", true},
+		{Long, "x", false},
+		{Double, json.Number("1e999"), false},
+		{Double, "NaN", false},
+		{Boolean, "", false},
+		{Boolean, "false", true},
+		{Boolean, "yes", false},
+		{IP, "10.0.0.256", false},
+		{IP, "fe80::1%eth0", true},
+		{IP, "10.0.0.0/33", false},
+		{Keyword, nil, false},
+		{Keyword, true, true},
 	} {
 		if _, ok := convert(c.k, c.v); ok != c.ok {
 			t.Errorf("convert(%s, %v): %t, want %t", c.k, c.v, ok, c.ok)
@@ -87,8 +98,11 @@ func TestPackedSortKeysGiveTheirValuesBack(t *testing.T) {
 		sort query.Sort
 		want string
 	}{
-		{query.Sort{Field: "a"}, `"a"`}, {query.Sort{Field: "a", Desc: true}, `"c"`}, {query.Sort{Field: "a", Mode: "max"}, `"c"`},
-		{query.Sort{Field: "n"}, `-0.5`}, {query.Sort{Field: "d"}, ``},
+		{query.Sort{Field: "a"}, `"a"`},
+		{query.Sort{Field: "a", Desc: true}, `"c"`},
+		{query.Sort{Field: "a", Mode: "max"}, `"c"`},
+		{query.Sort{Field: "n"}, `-0.5`},
+		{query.Sort{Field: "d"}, ``},
 	} {
 		st, err := s.Compile(&query.Request{Types: []string{"T"}, Sort: []query.Sort{c.sort}, Scope: &query.Scope{All: true}}, nil)
 		if err != nil {
@@ -123,16 +137,23 @@ func TestAValueOfTheWrongTypeIsTheCallersMistake(t *testing.T) {
 	}
 	var qe *query.Error
 	for _, q := range []query.Node{
-		query.Term{Field: "n", Value: "x"}, query.Terms{Field: "n", Values: []query.Value{"x"}}, query.Range{Field: "n", GT: "x"},
-		query.Match{Fields: []string{"n"}, Text: "x"}, query.MatchPhrase{Fields: []string{"n"}, Text: "x"}, query.Prefix{Field: "n", Value: "1"},
-		query.Wildcard{Field: "n", Value: "1*"}, query.Bool{Must: []query.Node{query.Term{Field: "n", Value: "x"}}},
+		query.Term{Field: "n", Value: "x"},
+		query.Terms{Field: "n", Values: []query.Value{"x"}},
+		query.Range{Field: "n", GT: "x"},
+		query.Match{Fields: []string{"n"}, Text: "x"},
+		query.MatchPhrase{Fields: []string{"n"}, Text: "x"},
+		query.Prefix{Field: "n", Value: "1"},
+		query.Wildcard{Field: "n", Value: "1*"},
+		query.Bool{Must: []query.Node{query.Term{Field: "n", Value: "x"}}},
 	} {
 		if err := compile(q); !errors.As(err, &qe) {
 			t.Errorf("%#v: %v, want a query.Error", q, err)
 		}
 	}
 	for _, q := range []query.Node{
-		query.Term{Field: "h", Value: "x"}, query.Term{Field: "none", Value: "x"}, query.Match{Fields: []string{"n"}, Text: "x", Lenient: true},
+		query.Term{Field: "h", Value: "x"},
+		query.Term{Field: "none", Value: "x"},
+		query.Match{Fields: []string{"n"}, Text: "x", Lenient: true},
 		query.Range{Field: "n", GT: "x", Lenient: true},
 	} {
 		if err := compile(q); err != nil {
