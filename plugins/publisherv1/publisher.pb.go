@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: publisher.proto
+// source: plugins/publisherv1/publisher.proto
 
 // The contract between Fresnel and a publisher plugin, version 1.
 //
@@ -62,11 +62,11 @@ func (x Scope) String() string {
 }
 
 func (Scope) Descriptor() protoreflect.EnumDescriptor {
-	return file_publisher_proto_enumTypes[0].Descriptor()
+	return file_plugins_publisherv1_publisher_proto_enumTypes[0].Descriptor()
 }
 
 func (Scope) Type() protoreflect.EnumType {
-	return &file_publisher_proto_enumTypes[0]
+	return &file_plugins_publisherv1_publisher_proto_enumTypes[0]
 }
 
 func (x Scope) Number() protoreflect.EnumNumber {
@@ -75,7 +75,7 @@ func (x Scope) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Scope.Descriptor instead.
 func (Scope) EnumDescriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{0}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{0}
 }
 
 type Diagnostic_Severity int32
@@ -111,11 +111,11 @@ func (x Diagnostic_Severity) String() string {
 }
 
 func (Diagnostic_Severity) Descriptor() protoreflect.EnumDescriptor {
-	return file_publisher_proto_enumTypes[1].Descriptor()
+	return file_plugins_publisherv1_publisher_proto_enumTypes[1].Descriptor()
 }
 
 func (Diagnostic_Severity) Type() protoreflect.EnumType {
-	return &file_publisher_proto_enumTypes[1]
+	return &file_plugins_publisherv1_publisher_proto_enumTypes[1]
 }
 
 func (x Diagnostic_Severity) Number() protoreflect.EnumNumber {
@@ -124,7 +124,7 @@ func (x Diagnostic_Severity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Diagnostic_Severity.Descriptor instead.
 func (Diagnostic_Severity) EnumDescriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{5, 0}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{5, 0}
 }
 
 type CheckDestinationRequest_Intent int32
@@ -163,11 +163,11 @@ func (x CheckDestinationRequest_Intent) String() string {
 }
 
 func (CheckDestinationRequest_Intent) Descriptor() protoreflect.EnumDescriptor {
-	return file_publisher_proto_enumTypes[2].Descriptor()
+	return file_plugins_publisherv1_publisher_proto_enumTypes[2].Descriptor()
 }
 
 func (CheckDestinationRequest_Intent) Type() protoreflect.EnumType {
-	return &file_publisher_proto_enumTypes[2]
+	return &file_plugins_publisherv1_publisher_proto_enumTypes[2]
 }
 
 func (x CheckDestinationRequest_Intent) Number() protoreflect.EnumNumber {
@@ -176,7 +176,7 @@ func (x CheckDestinationRequest_Intent) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CheckDestinationRequest_Intent.Descriptor instead.
 func (CheckDestinationRequest_Intent) EnumDescriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{6, 0}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type GetStatusResponse_State int32
@@ -215,11 +215,11 @@ func (x GetStatusResponse_State) String() string {
 }
 
 func (GetStatusResponse_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_publisher_proto_enumTypes[3].Descriptor()
+	return file_plugins_publisherv1_publisher_proto_enumTypes[3].Descriptor()
 }
 
 func (GetStatusResponse_State) Type() protoreflect.EnumType {
-	return &file_publisher_proto_enumTypes[3]
+	return &file_plugins_publisherv1_publisher_proto_enumTypes[3]
 }
 
 func (x GetStatusResponse_State) Number() protoreflect.EnumNumber {
@@ -228,7 +228,7 @@ func (x GetStatusResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GetStatusResponse_State.Descriptor instead.
 func (GetStatusResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{18, 0}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type GetInfoRequest struct {
@@ -241,7 +241,7 @@ type GetInfoRequest struct {
 
 func (x *GetInfoRequest) Reset() {
 	*x = GetInfoRequest{}
-	mi := &file_publisher_proto_msgTypes[0]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +253,7 @@ func (x *GetInfoRequest) String() string {
 func (*GetInfoRequest) ProtoMessage() {}
 
 func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[0]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +266,7 @@ func (x *GetInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetInfoRequest) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{0}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *GetInfoRequest) GetHostVersion() string {
@@ -298,7 +298,7 @@ type GetInfoResponse struct {
 
 func (x *GetInfoResponse) Reset() {
 	*x = GetInfoResponse{}
-	mi := &file_publisher_proto_msgTypes[1]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +310,7 @@ func (x *GetInfoResponse) String() string {
 func (*GetInfoResponse) ProtoMessage() {}
 
 func (x *GetInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[1]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +323,7 @@ func (x *GetInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetInfoResponse) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{1}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *GetInfoResponse) GetName() string {
@@ -387,7 +387,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_publisher_proto_msgTypes[2]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +399,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[2]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +412,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{2}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Limits) GetMaxBatchDeliveries() uint32 {
@@ -453,7 +453,7 @@ type ConfigureRequest struct {
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_publisher_proto_msgTypes[3]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +465,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[3]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +478,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{3}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ConfigureRequest) GetConfigJson() []byte {
@@ -504,7 +504,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_publisher_proto_msgTypes[4]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +516,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[4]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +529,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{4}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ConfigureResponse) GetDiagnostics() []*Diagnostic {
@@ -551,7 +551,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_publisher_proto_msgTypes[5]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +563,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[5]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +576,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{5}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Diagnostic) GetSeverity() Diagnostic_Severity {
@@ -618,7 +618,7 @@ type CheckDestinationRequest struct {
 
 func (x *CheckDestinationRequest) Reset() {
 	*x = CheckDestinationRequest{}
-	mi := &file_publisher_proto_msgTypes[6]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +630,7 @@ func (x *CheckDestinationRequest) String() string {
 func (*CheckDestinationRequest) ProtoMessage() {}
 
 func (x *CheckDestinationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[6]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +643,7 @@ func (x *CheckDestinationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDestinationRequest.ProtoReflect.Descriptor instead.
 func (*CheckDestinationRequest) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{6}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CheckDestinationRequest) GetDestination() *Destination {
@@ -678,7 +678,7 @@ type CheckDestinationResponse struct {
 
 func (x *CheckDestinationResponse) Reset() {
 	*x = CheckDestinationResponse{}
-	mi := &file_publisher_proto_msgTypes[7]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +690,7 @@ func (x *CheckDestinationResponse) String() string {
 func (*CheckDestinationResponse) ProtoMessage() {}
 
 func (x *CheckDestinationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[7]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +703,7 @@ func (x *CheckDestinationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDestinationResponse.ProtoReflect.Descriptor instead.
 func (*CheckDestinationResponse) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{7}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckDestinationResponse) GetDiagnostics() []*Diagnostic {
@@ -740,7 +740,7 @@ type Destination struct {
 
 func (x *Destination) Reset() {
 	*x = Destination{}
-	mi := &file_publisher_proto_msgTypes[8]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +752,7 @@ func (x *Destination) String() string {
 func (*Destination) ProtoMessage() {}
 
 func (x *Destination) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[8]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +765,7 @@ func (x *Destination) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destination.ProtoReflect.Descriptor instead.
 func (*Destination) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{8}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Destination) GetId() string {
@@ -819,7 +819,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_publisher_proto_msgTypes[9]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +831,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[9]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +844,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{9}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Event) GetId() string {
@@ -913,7 +913,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_publisher_proto_msgTypes[10]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +925,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[10]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +938,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{10}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PublishRequest) GetDestinations() []*Destination {
@@ -968,7 +968,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_publisher_proto_msgTypes[11]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +980,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[11]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +993,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{11}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Delivery) GetDeliveryId() string {
@@ -1040,7 +1040,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_publisher_proto_msgTypes[12]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1052,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[12]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1065,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{12}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PublishResponse) GetResults() []*DeliveryResult {
@@ -1090,7 +1090,7 @@ type DeliveryResult struct {
 
 func (x *DeliveryResult) Reset() {
 	*x = DeliveryResult{}
-	mi := &file_publisher_proto_msgTypes[13]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1102,7 @@ func (x *DeliveryResult) String() string {
 func (*DeliveryResult) ProtoMessage() {}
 
 func (x *DeliveryResult) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[13]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1115,7 @@ func (x *DeliveryResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryResult.ProtoReflect.Descriptor instead.
 func (*DeliveryResult) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{13}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeliveryResult) GetDeliveryId() string {
@@ -1191,7 +1191,7 @@ type Delivered struct {
 
 func (x *Delivered) Reset() {
 	*x = Delivered{}
-	mi := &file_publisher_proto_msgTypes[14]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1203,7 @@ func (x *Delivered) String() string {
 func (*Delivered) ProtoMessage() {}
 
 func (x *Delivered) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[14]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1216,7 @@ func (x *Delivered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
 func (*Delivered) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{14}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Delivered) GetRemoteId() string {
@@ -1245,7 +1245,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_publisher_proto_msgTypes[15]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1257,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[15]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1270,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{15}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Retry) GetCode() string {
@@ -1312,7 +1312,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_publisher_proto_msgTypes[16]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1324,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[16]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1337,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{16}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Rejected) GetCode() string {
@@ -1369,7 +1369,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_publisher_proto_msgTypes[17]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1381,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[17]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1394,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{17}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{17}
 }
 
 type GetStatusResponse struct {
@@ -1409,7 +1409,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_publisher_proto_msgTypes[18]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1421,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[18]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1434,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{18}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetStatusResponse) GetState() GetStatusResponse_State {
@@ -1474,7 +1474,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_publisher_proto_msgTypes[19]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1486,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[19]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1499,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{19}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DrainRequest) GetGrace() *durationpb.Duration {
@@ -1519,7 +1519,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_publisher_proto_msgTypes[20]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1531,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_publisher_proto_msgTypes[20]
+	mi := &file_plugins_publisherv1_publisher_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1544,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_publisher_proto_rawDescGZIP(), []int{20}
+	return file_plugins_publisherv1_publisher_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DrainResponse) GetFinished() uint32 {
@@ -1561,11 +1561,11 @@ func (x *DrainResponse) GetAbandoned() uint32 {
 	return 0
 }
 
-var File_publisher_proto protoreflect.FileDescriptor
+var File_plugins_publisherv1_publisher_proto protoreflect.FileDescriptor
 
-const file_publisher_proto_rawDesc = "" +
+const file_plugins_publisherv1_publisher_proto_rawDesc = "" +
 	"\n" +
-	"\x0fpublisher.proto\x12\x14fresnel.publisher.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"`\n" +
+	"#plugins/publisherv1/publisher.proto\x12\x14fresnel.publisher.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"`\n" +
 	"\x0eGetInfoRequest\x12!\n" +
 	"\fhost_version\x18\x01 \x01(\tR\vhostVersion\x12+\n" +
 	"\x11host_capabilities\x18\x02 \x03(\tR\x10hostCapabilities\"\x87\x02\n" +
@@ -1705,20 +1705,20 @@ const file_publisher_proto_rawDesc = "" +
 	"\x05Drain\x12\".fresnel.publisher.v1.DrainRequest\x1a#.fresnel.publisher.v1.DrainResponseB7Z5github.com/fresnel-search/fresnel/plugins/publisherv1b\x06proto3"
 
 var (
-	file_publisher_proto_rawDescOnce sync.Once
-	file_publisher_proto_rawDescData []byte
+	file_plugins_publisherv1_publisher_proto_rawDescOnce sync.Once
+	file_plugins_publisherv1_publisher_proto_rawDescData []byte
 )
 
-func file_publisher_proto_rawDescGZIP() []byte {
-	file_publisher_proto_rawDescOnce.Do(func() {
-		file_publisher_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_publisher_proto_rawDesc), len(file_publisher_proto_rawDesc)))
+func file_plugins_publisherv1_publisher_proto_rawDescGZIP() []byte {
+	file_plugins_publisherv1_publisher_proto_rawDescOnce.Do(func() {
+		file_plugins_publisherv1_publisher_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_plugins_publisherv1_publisher_proto_rawDesc), len(file_plugins_publisherv1_publisher_proto_rawDesc)))
 	})
-	return file_publisher_proto_rawDescData
+	return file_plugins_publisherv1_publisher_proto_rawDescData
 }
 
-var file_publisher_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_publisher_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
-var file_publisher_proto_goTypes = []any{
+var file_plugins_publisherv1_publisher_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_plugins_publisherv1_publisher_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_plugins_publisherv1_publisher_proto_goTypes = []any{
 	(Scope)(0),                          // 0: fresnel.publisher.v1.Scope
 	(Diagnostic_Severity)(0),            // 1: fresnel.publisher.v1.Diagnostic.Severity
 	(CheckDestinationRequest_Intent)(0), // 2: fresnel.publisher.v1.CheckDestinationRequest.Intent
@@ -1751,7 +1751,7 @@ var file_publisher_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),         // 29: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
 }
-var file_publisher_proto_depIdxs = []int32{
+var file_plugins_publisherv1_publisher_proto_depIdxs = []int32{
 	6,  // 0: fresnel.publisher.v1.GetInfoResponse.limits:type_name -> fresnel.publisher.v1.Limits
 	29, // 1: fresnel.publisher.v1.Limits.min_deadline:type_name -> google.protobuf.Duration
 	9,  // 2: fresnel.publisher.v1.ConfigureResponse.diagnostics:type_name -> fresnel.publisher.v1.Diagnostic
@@ -1799,12 +1799,12 @@ var file_publisher_proto_depIdxs = []int32{
 	0,  // [0:28] is the sub-list for field type_name
 }
 
-func init() { file_publisher_proto_init() }
-func file_publisher_proto_init() {
-	if File_publisher_proto != nil {
+func init() { file_plugins_publisherv1_publisher_proto_init() }
+func file_plugins_publisherv1_publisher_proto_init() {
+	if File_plugins_publisherv1_publisher_proto != nil {
 		return
 	}
-	file_publisher_proto_msgTypes[13].OneofWrappers = []any{
+	file_plugins_publisherv1_publisher_proto_msgTypes[13].OneofWrappers = []any{
 		(*DeliveryResult_Delivered)(nil),
 		(*DeliveryResult_Retry)(nil),
 		(*DeliveryResult_Rejected)(nil),
@@ -1813,18 +1813,18 @@ func file_publisher_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_publisher_proto_rawDesc), len(file_publisher_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_publisherv1_publisher_proto_rawDesc), len(file_plugins_publisherv1_publisher_proto_rawDesc)),
 			NumEnums:      4,
 			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_publisher_proto_goTypes,
-		DependencyIndexes: file_publisher_proto_depIdxs,
-		EnumInfos:         file_publisher_proto_enumTypes,
-		MessageInfos:      file_publisher_proto_msgTypes,
+		GoTypes:           file_plugins_publisherv1_publisher_proto_goTypes,
+		DependencyIndexes: file_plugins_publisherv1_publisher_proto_depIdxs,
+		EnumInfos:         file_plugins_publisherv1_publisher_proto_enumTypes,
+		MessageInfos:      file_plugins_publisherv1_publisher_proto_msgTypes,
 	}.Build()
-	File_publisher_proto = out.File
-	file_publisher_proto_goTypes = nil
-	file_publisher_proto_depIdxs = nil
+	File_plugins_publisherv1_publisher_proto = out.File
+	file_plugins_publisherv1_publisher_proto_goTypes = nil
+	file_plugins_publisherv1_publisher_proto_depIdxs = nil
 }

@@ -2,7 +2,7 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             v3.21.12
-// source: publisher.proto
+// source: plugins/publisherv1/publisher.proto
 
 // The contract between Fresnel and a publisher plugin, version 1.
 //
@@ -343,5 +343,5 @@ var Publisher_ServiceDesc = grpc.ServiceDesc{
 			ServerStreams: true,
 		},
 	},
-	Metadata: "publisher.proto",
+	Metadata: "plugins/publisherv1/publisher.proto",
 }

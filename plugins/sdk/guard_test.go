@@ -125,5 +125,5 @@ func get(t *testing.T, o *sdk.Outbound, url string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sdk.FromHTTP(o.Do(req))
+	return sdk.FromHTTP(o.Do(req)) //nolint:bodyclose // FromHTTP closes it
 }

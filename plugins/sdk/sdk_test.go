@@ -105,7 +105,7 @@ func TestErrorsAreOutcomes(t *testing.T) {
 		"later": sdk.RetryAfter(time.Minute, errors.New("no")), "destination": sdk.RetryDestination(errors.New("no")),
 		"other": errors.New("no"), "deadline": context.DeadlineExceeded,
 		"wrapped": fmt.Errorf("post: %w", sdk.Reject(errors.New("no"))),
-		"secret":  errors.New("401 for key canary!"),
+		"secret":  errors.New("401 for key canary here"),
 		"long":    errors.New(strings.Repeat("é", 1000)),
 		"coded":   &sdk.Failure{Code: "full", Err: errors.New("no")},
 	}
@@ -113,7 +113,7 @@ func TestErrorsAreOutcomes(t *testing.T) {
 		"nil": "delivered", "reject": "rejected rejected 0: no", "gone": "rejected gone 1: no",
 		"later": "retry retry_later 1m0s 0: no", "destination": "retry destination 0s 1: no",
 		"other": "retry error 0s 0: no", "deadline": "retry timeout 0s 0: context deadline exceeded",
-		"wrapped": "rejected rejected 0: post: no", "secret": "retry error 0s 0: 401 for key [redacted]!",
+		"wrapped": "rejected rejected 0: post: no", "secret": "retry error 0s 0: 401 for key [redacted] here",
 		"long": "retry error 0s 0: " + strings.Repeat("é", 256), "coded": "retry full 0s 0: no",
 	}
 	c := open(t, func(_ context.Context, _ *testConfig, _ *sdk.Destination[testOptions], ev *sdk.Event) error {

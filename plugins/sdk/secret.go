@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 )
@@ -26,8 +27,9 @@ func (Secret) String() string { return redacted }
 
 // Format writes a placeholder whatever the verb.
 func (Secret) Format(f fmt.State, _ rune) {
-	// Write to a fmt.State reports no error that anyone could act on.
-	fmt.Fprint(f, redacted)
+	if _, err := io.WriteString(f, redacted); err != nil {
+		return // fmt has nowhere to report it
+	}
 }
 
 // LogValue returns a placeholder.

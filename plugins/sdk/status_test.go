@@ -153,7 +153,7 @@ func TestHostileReceiverCostsLittle(t *testing.T) {
 			}
 			began := time.Now()
 			o := &sdk.Outbound{Allow: []string{"127.0.0.0/8"}}
-			err = sdk.FromHTTP(o.Do(req))
+			err = sdk.FromHTTP(o.Do(req)) //nolint:bodyclose // FromHTTP closes it
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("it took %s", took)
 			}

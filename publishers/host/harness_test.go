@@ -36,7 +36,7 @@ func config(t *testing.T, mode string) host.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "host")
+	dir, err := os.MkdirTemp("", "host") //nolint:usetesting // t.TempDir is too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}

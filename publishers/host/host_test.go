@@ -191,7 +191,7 @@ func TestLongRunDirIsRefusedInWords(t *testing.T) {
 		t.Errorf("New() = %v, want it to name run_dir", err)
 	}
 	cfg = config(t, "fake")
-	parent, err := os.MkdirTemp("", "host")
+	parent, err := os.MkdirTemp("", "host") //nolint:usetesting // t.TempDir is too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}

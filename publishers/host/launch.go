@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -173,9 +174,7 @@ func (s spec) environ(log *slog.Logger) []string {
 			env[name] = value
 		}
 	}
-	for name, value := range s.env {
-		env[name] = value
-	}
+	maps.Copy(env, s.env)
 	list := make([]string, 0, len(env))
 	for name, value := range env {
 		list = append(list, name+"="+value)
@@ -197,9 +196,7 @@ func levelName(log *slog.Logger) string {
 // and was not given its own.
 func (s spec) configFor(info *publisherv1.GetInfoResponse, out Outbound) ([]byte, error) {
 	config := map[string]any{}
-	for key, value := range s.config {
-		config[key] = value
-	}
+	maps.Copy(config, s.config)
 	var schema struct {
 		Properties map[string]json.RawMessage `json:"properties"`
 	}

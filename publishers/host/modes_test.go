@@ -48,15 +48,20 @@ func runMode(mode string) int {
 		stdout := os.Stdout
 		go func() {
 			for range 20 {
-				fmt.Fprintln(stdout, strings.Repeat("x", 70_000))
+				say(stdout, strings.Repeat("x", 70_000))
 			}
-			fmt.Fprintln(os.NewFile(2, "stderr"), `{"level":"warn","msg":"wrote it all"}`)
+			say(os.NewFile(2, "stderr"), `{"level":"warn","msg":"wrote it all"}`)
 		}()
 	case "grandchild":
-		child := exec.Command("sleep", "60")
-		child.Stderr, child.Stdout = os.Stderr, os.Stdout
-		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		must(child.Start())
+		for _, leaves := range []bool{true, false} {
+			child := exec.Command("sleep", "60")
+			child.Stderr, child.Stdout = os.Stderr, os.Stdout
+			child.SysProcAttr = &syscall.SysProcAttr{Setsid: leaves}
+			must(child.Start())
+			if !leaves {
+				say(os.Stderr, fmt.Sprintf("child=%d", child.Process.Pid))
+			}
+		}
 	case "webhook":
 		webhook.Main("1.0.0")
 		return 0
@@ -65,6 +70,11 @@ func runMode(mode string) int {
 	}
 	sdk.Main(fake())
 	return 0
+}
+
+func say(f *os.File, line string) {
+	_, err := f.WriteString(line + "\n")
+	must(err)
 }
 
 func must(err error) {
@@ -93,15 +103,18 @@ func fakePublish(ctx context.Context, c *fakeConfig, d *sdk.Destination[struct{}
 	case "config":
 		return sdk.Reject(errors.New(c.Greeting + " " + strings.Join(c.Outbound.Allow, " ")))
 	case "env":
-		return sdk.Reject(errors.New(strings.Join(os.Environ(), " ")))
+		value, set := os.LookupEnv(arg)
+		return sdk.Reject(fmt.Errorf("%q %v of %d", value, set, len(os.Environ())))
 	case "print":
 		fmt.Println("printed to stdout")
 		fmt.Fprintln(os.Stderr, "printed to stderr")
-		slog.Error("logged by slog", "secret", d.Secrets["secret"])
+		log := slog.Default()
+		log.Error("logged by slog", "secret", d.Secrets["secret"])
 		return nil
 	case "flood":
+		log := slog.Default()
 		for i := range 20_000 {
-			slog.Info("flood", "i", i)
+			log.Info("flood", "i", i)
 		}
 		return nil
 	case "exit-on":

@@ -44,7 +44,7 @@ func (o *output) readStdout(stdout io.Reader, handshake *io.PipeWriter) {
 	announced := false
 	eachLine(stdout, func(line []byte) {
 		if announced || !isHandshake(line) {
-			o.say(slog.LevelWarn, "plugin wrote to stdout", slog.String("text", string(line[:min(len(line), longestText)])))
+			o.say(slog.LevelWarn, "stdout", slog.String("text", string(line[:min(len(line), longestText)])))
 			return
 		}
 		announced = true
@@ -102,7 +102,7 @@ func (o *output) lastLines() string {
 func (o *output) take(line []byte) {
 	var members map[string]any
 	if line[0] != '{' || json.Unmarshal(line, &members) != nil {
-		o.say(o.plainLevel(line), "plugin wrote to stderr", slog.String("text", string(line[:min(len(line), longestText)])))
+		o.say(o.plainLevel(line), "stderr", slog.String("text", string(line[:min(len(line), longestText)])))
 		return
 	}
 	level := levelOf(pick(members, "@level", "level", "lvl", "severity"))
@@ -116,7 +116,7 @@ func (o *output) take(line []byte) {
 			attrs = append(attrs, slog.Any("plugin_"+strings.TrimPrefix(name, "@"), value))
 		}
 	}
-	o.say(level, "plugin logged", attrs...)
+	o.say(level, "log", attrs...)
 }
 
 // plainLevel is error from the first line of a panic on, else info.
@@ -160,8 +160,8 @@ func levelOf(v any) slog.Level {
 	}
 }
 
-// say logs a line unless there were too many in this second.
-func (o *output) say(level slog.Level, message string, attrs ...slog.Attr) {
+// say logs a line from one of the plugin's streams, unless there were too many in this second.
+func (o *output) say(level slog.Level, source string, attrs ...slog.Attr) {
 	if !o.log.Enabled(context.Background(), level) {
 		return
 	}
@@ -170,7 +170,7 @@ func (o *output) say(level slog.Level, message string, attrs ...slog.Attr) {
 		o.log.Warn("plugin log lines dropped", "count", lost)
 	}
 	if allowed {
-		o.log.LogAttrs(context.Background(), level, message, attrs...)
+		o.log.LogAttrs(context.Background(), level, "plugin output", append(attrs, slog.String("source", source))...)
 	}
 }
 
@@ -217,7 +217,7 @@ func (s *synced) Write(b []byte) (int, error) {
 		}
 		s.rest = bytes.Clone(rest)
 		if len(line) > 0 {
-			s.out.say(slog.LevelWarn, "plugin printed", slog.String("stream", s.stream),
+			s.out.say(slog.LevelWarn, "printed to "+s.stream,
 				slog.String("text", string(line[:min(len(line), longestText)])))
 		}
 	}

@@ -153,7 +153,7 @@ func message(to delivery.Destination) *publisherv1.Destination {
 	h := sha256.New()
 	part := func(texts ...string) {
 		for _, t := range texts {
-			fmt.Fprintf(h, "%d:%s", len(t), t)
+			h.Write(fmt.Appendf(nil, "%d:%s", len(t), t))
 		}
 	}
 	part(to.Subscription, to.URI)

@@ -1,6 +1,6 @@
 // Package log is the built-in publisher that writes each change as one line of JSON:
 // to a file (file:///var/log/changes.jsonl, appended to), or to Fresnel's own log
-// (log:).
+// (log:stderr).
 //
 // It is for trying things out, for tests and for log shippers; it rotates nothing.
 // Its invariant: a line is written with one write, so lines of several writers never
@@ -68,7 +68,7 @@ func publish(ctx context.Context, _ *config, d *sdk.Destination[struct{}], evs [
 		say(ctx, d.Subscription, evs)
 		return nil
 	case u.Scheme != "file" || (u.Host != "" && u.Host != "localhost") || !filepath.IsAbs(u.Path):
-		return all(sdk.Gone(errors.New("the destination is neither file:///path nor log:")), len(evs))
+		return all(sdk.Gone(errors.New("the destination is not of the form file:///path or log:stderr")), len(evs))
 	}
 	if err := appendTo(u.Path, lines.Bytes()); err != nil {
 		return all(sdk.RetryDestination(err), len(evs))

@@ -66,5 +66,5 @@ func publish(ctx context.Context, c *Config, d *sdk.Destination[struct{}], ev *s
 	if signature != "" {
 		req.Header["Webhook-Signature"] = []string{signature}
 	}
-	return sdk.FromHTTP(c.Outbound.Do(req))
+	return sdk.FromHTTP(c.Outbound.Do(req)) //nolint:bodyclose // FromHTTP closes it
 }
