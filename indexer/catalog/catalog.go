@@ -39,7 +39,7 @@ const (
 // Document.Fields each unknown key has a register of its own, "other.KEY".
 const Other = "other"
 
-// Itself, as a Field's Set, says that the elements are scalars and their own keys.
+// Itself as a Field's Set says that the elements are scalars and their own keys.
 const Itself = "."
 
 // Field is one declared field. Its name may have dots: flavor.id is member id of

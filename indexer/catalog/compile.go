@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -283,9 +284,7 @@ func (c *compiler) readMapping(r reader, m map[string]*yaml.Node, base mapping) 
 		copy: r.flag(m["copy"], base.copy), other: r.flag(m["other"], base.other),
 		drop: append(slices.Clone(base.drop), r.texts(m["drop"])...), fields: map[string]*valueSpec{},
 	}
-	for k, v := range base.fields {
-		out.fields[k] = v
-	}
+	maps.Copy(out.fields, base.fields)
 	for _, p := range r.pairs(m["fields"]) {
 		if p.value.Kind == yaml.ScalarNode && p.value.Tag == "!!null" {
 			out.fields[p.key] = nil

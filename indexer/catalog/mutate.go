@@ -254,6 +254,7 @@ func (r *rule) mutation(n *notification.Notification, item any) (resource.Mutati
 		}
 	case actPut, actDrop:
 		err = r.elements(&m, item)
+	case actDelete, actIgnore: // carry nothing
 	}
 	return m, err
 }
@@ -317,7 +318,7 @@ func (r *rule) rest(item any, fields map[string]json.RawMessage) {
 		if r.covered[k] || !plainName(k) || slices.ContainsFunc(r.drop, func(glob string) bool { return match(glob, k) }) {
 			continue
 		}
-		if v := m[k]; v == nil || fit(Keyword, v) != (any)(unfit{}) {
+		if v := m[k]; v == nil || fit(Keyword, v) != any(unfit{}) {
 			if len(canonical(v)) <= maxText {
 				fields[Other+"."+k] = canonical(v)
 				kept++

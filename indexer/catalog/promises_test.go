@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -250,7 +251,7 @@ func TestPoisonNamesItsReason(t *testing.T) {
 		"tags not a list": {"tag.create.end", map[string]any{"parent_resource": "networks", "parent_resource_id": "n", "tags": 1}, notification.BadPayload},
 	} {
 		res := c.Mutations(&notification.Notification{EventType: tt.event, Priority: "INFO", Payload: tt.payload})
-		poison, ok := res.Err.(*notification.Error)
+		poison, ok := errors.AsType[*notification.Error](res.Err)
 		if !ok || poison.Reason != tt.reason || len(res.Mutations) > 0 || res.Ignored != "" {
 			t.Errorf("%s: %+v, want poison %s", name, res, tt.reason)
 		}

@@ -202,7 +202,7 @@ func (c *compiler) rule(r reader, n *yaml.Node) *rule {
 	switch out.action {
 	case actFull, actPartial, actEvent:
 		c.version(r, m["version"], out)
-		c.document(r, n, m, out)
+		c.document(r, m, out)
 		c.also(r, m["also"], out)
 	case actPut, actDrop:
 		c.version(r, m["version"], out)
@@ -210,7 +210,7 @@ func (c *compiler) rule(r reader, n *yaml.Node) *rule {
 	case actDelete, actIgnore:
 		c.version(r, m["version"], out)
 	}
-	c.checkRule(r, n, m, out)
+	c.checkRule(r, m, out)
 	return out
 }
 
@@ -230,7 +230,7 @@ func (c *compiler) also(r reader, n *yaml.Node, out *rule) {
 }
 
 // checkRule reports members that the action has no use for.
-func (c *compiler) checkRule(r reader, n *yaml.Node, m map[string]*yaml.Node, out *rule) {
+func (c *compiler) checkRule(r reader, m map[string]*yaml.Node, out *rule) {
 	useless := map[action]string{
 		actFull: "set list key whole drop_keys as", actPartial: "set list key whole drop_keys as", actEvent: "also set list key whole drop_keys as create revive",
 		actPut: "also create revive map copy other fields drop", actDrop: "also create revive map copy other fields drop whole",
@@ -261,7 +261,7 @@ func (c *compiler) version(r reader, n *yaml.Node, out *rule) {
 }
 
 // document compiles what a full, partial or event takes from a payload.
-func (c *compiler) document(r reader, n *yaml.Node, m map[string]*yaml.Node, out *rule) {
+func (c *compiler) document(r reader, m map[string]*yaml.Node, out *rule) {
 	name := defaultMapping
 	if m["map"] != nil {
 		name = r.text(m["map"])

@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"maps"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -68,9 +70,7 @@ func (r reader) located(n *yaml.Node) (out []located) {
 // merge extends s by a later file: its values and named members win, its sources
 // come first, its other lists are added.
 func (s *typeSpec) merge(o *typeSpec) {
-	for k, n := range o.text {
-		s.text[k] = n
-	}
+	maps.Copy(s.text, o.text)
 	s.fields, s.tables, s.maps = override(s.fields, o.fields), override(s.tables, o.tables), override(s.maps, o.maps)
 	s.adminOnly = append(s.adminOnly, o.adminOnly...)
 	s.readers = append(s.readers, o.readers...)

@@ -85,10 +85,15 @@ func (c Config) Validate() error {
 		key   string
 		value time.Duration
 	}{
-		{"produce_timeout", c.ProduceTimeout}, {"session_timeout", c.SessionTimeout},
-		{"heartbeat_interval", c.HeartbeatInterval}, {"max_wait", c.MaxWait},
-		{"topics_interval", c.TopicsInterval}, {"metadata_ttl", c.MetadataTTL},
-		{"drain_timeout", c.DrainTimeout}, {"read_timeout", c.ReadTimeout}, {"refuse_for", c.RefuseFor},
+		{"produce_timeout", c.ProduceTimeout},
+		{"session_timeout", c.SessionTimeout},
+		{"heartbeat_interval", c.HeartbeatInterval},
+		{"max_wait", c.MaxWait},
+		{"topics_interval", c.TopicsInterval},
+		{"metadata_ttl", c.MetadataTTL},
+		{"drain_timeout", c.DrainTimeout},
+		{"read_timeout", c.ReadTimeout},
+		{"refuse_for", c.RefuseFor},
 	} {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s: must be positive", d.key))

@@ -18,8 +18,7 @@ func retriable(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}
-	var code kafka.Error
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[kafka.Error](err); ok {
 		return code.Temporary() || code.Timeout()
 	}
 	return true
@@ -37,13 +36,11 @@ func classify(err error) error {
 }
 
 // backoff doubles its pauses up to a limit, each shortened by chance up to a half.
-type backoff struct{ first, next, limit time.Duration }
+type backoff struct{ next, limit time.Duration }
 
 func newBackoff(first, limit time.Duration) *backoff {
-	return &backoff{first: first, next: first, limit: limit}
+	return &backoff{next: first, limit: limit}
 }
-
-func (b *backoff) reset() { b.next = b.first }
 
 // sleep pauses and reports whether ctx is still alive.
 func (b *backoff) sleep(ctx context.Context) bool {

@@ -83,7 +83,9 @@ func (d *decoder) message(m map[string]any) (*Notification, error) {
 	n := &Notification{Payload: m["payload"]}
 	var stamp, priority string
 	err := take(m, []want{
-		{"message_id", &n.MessageID, 256}, {"publisher_id", &n.PublisherID, 256}, {"event_type", &n.EventType, 256},
+		{"message_id", &n.MessageID, 256},
+		{"publisher_id", &n.PublisherID, 256},
+		{"event_type", &n.EventType, 256},
 		{"priority", &priority, 32},
 	})
 	if err != nil {

@@ -58,9 +58,12 @@ func TestDecodeTakesEveryEnvelope(t *testing.T) {
 	base64Event := strings.Replace(event, `"data":{"network":{"id":"n1"}}`,
 		`"data_base64":"`+base64.StdEncoding.EncodeToString([]byte(`{"network":{"id":"n1"}}`))+`"`, 1)
 	headers := []stream.Header{
-		{Key: "ce_specversion", Value: []byte("1.0")}, {Key: "CE_id", Value: []byte("m-1")},
-		{Key: "ce_source", Value: []byte("network.vm")}, {Key: "ce_type", Value: []byte("network.create.end")},
-		{Key: "ce_time", Value: []byte("2026-11-21T13:14:04.021044+01:00")}, {Key: "content-type", Value: []byte("application/json")},
+		{Key: "ce_specversion", Value: []byte("1.0")},
+		{Key: "CE_id", Value: []byte("m-1")},
+		{Key: "ce_source", Value: []byte("network.vm")},
+		{Key: "ce_type", Value: []byte("network.create.end")},
+		{Key: "ce_time", Value: []byte("2026-11-21T13:14:04.021044+01:00")},
+		{Key: "content-type", Value: []byte("application/json")},
 	}
 	tests := map[string]struct {
 		rec  stream.Record
@@ -349,8 +352,10 @@ func FuzzDecode(f *testing.F) {
 		rec := stream.Record{Topic: "notifications.info", Value: value, Time: time.Unix(1e9, 0)}
 		if specversion != "" {
 			rec.Headers = []stream.Header{
-				{Key: "ce_specversion", Value: []byte(specversion)}, {Key: "ce_id", Value: []byte("1")},
-				{Key: "ce_source", Value: []byte("s")}, {Key: "ce_type", Value: []byte("t")},
+				{Key: "ce_specversion", Value: []byte(specversion)},
+				{Key: "ce_id", Value: []byte("1")},
+				{Key: "ce_source", Value: []byte("s")},
+				{Key: "ce_type", Value: []byte("t")},
 			}
 		}
 		n, err := notification.Decode(rec, notification.Limits{Bytes: 1 << 16, Depth: 16, Keys: 200})

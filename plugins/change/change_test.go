@@ -115,8 +115,7 @@ func describes(t *testing.T, name string, typ reflect.Type, schema map[string]an
 	}
 	required, _ := schema["required"].([]any)
 	seen := map[string]bool{}
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
 		member, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		seen[member] = true
 		property, ok := properties[member].(map[string]any)
