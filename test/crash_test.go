@@ -85,7 +85,8 @@ func (c *crashes) next() []stream.Record {
 // plays it again if it died too early.
 func (c *crashes) round(crash string, after time.Duration) {
 	c.t.Helper()
-	cloud := c.next()
+	cloud, begin := c.next(), time.Now()
+	defer func() { c.t.Logf("%-26s %s", crash, time.Since(begin).Round(time.Millisecond)) }()
 	c.s.Launch("FRESNEL_CRASH=" + crash)
 	if err := c.answering(); err == nil {
 		if c.play(cloud) == nil {
