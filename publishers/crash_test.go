@@ -78,7 +78,7 @@ func crashes(t *testing.T, seed uint64) {
 	c.config.Retry.Schedule = []time.Duration{0, time.Second, 10 * time.Second, time.Minute}
 	c.config.DrainTimeout = 0
 	c.start()
-	time.Sleep(time.Second)
+	pass(time.Second)
 	var ids []string
 	for range 1 + rnd.IntN(4) {
 		c.to.set(o.answer)
@@ -92,10 +92,10 @@ func crashes(t *testing.T, seed uint64) {
 				}
 			}
 			if rnd.IntN(4) == 0 {
-				time.Sleep(time.Duration(rnd.Int64N(int64(2 * time.Second))))
+				pass(time.Duration(rnd.Int64N(int64(2 * time.Second))))
 			}
 		}
-		time.Sleep(time.Duration(rnd.Int64N(int64(40 * time.Second))))
+		pass(time.Duration(rnd.Int64N(int64(40 * time.Second))))
 		c.kill()
 		c.start()
 	}
@@ -104,7 +104,7 @@ func crashes(t *testing.T, seed uint64) {
 		o.calm = true
 		return o.answer(d)
 	})
-	time.Sleep(time.Second)
+	pass(time.Second)
 	c.settle()
 	dead := map[string]bool{}
 	for _, id := range c.store.table(record.DeadLetters) {
@@ -154,7 +154,7 @@ func (c *cloud) settle() {
 		if c.engine.Ready() == nil && st.Lag == 0 && st.Open == 0 && st.Parked == 0 && c.parked() == 0 {
 			return
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 	}
 	c.t.Fatalf("not settled: %+v", c.status("all"))
 }
@@ -168,7 +168,7 @@ func TestCursorIsAtTheEndWhenAllIsDelivered(t *testing.T) {
 			c.change("b")
 		}
 		synctest.Wait()
-		time.Sleep(cursorPace)
+		pass(cursorPace)
 		c.kill()
 		c.to.forget()
 		c.start()

@@ -146,13 +146,13 @@ func TestFailingDeliveryEndsAfterThreeDaysAsADeadLetterThatCanBeRedelivered(t *t
 		c.change("a")
 		c.change("c")
 		synctest.Wait()
-		time.Sleep(cursorPace)
+		pass(cursorPace)
 		if st := c.status("all"); st.Parked != 2 || st.Cursors[1] != 3 {
 			t.Errorf("status = %+v, want 2 parked and the cursor behind them", st)
 		}
 		c.restartWhole()
 		for c.parked() > 0 {
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 		}
 		if took := time.Since(begun).Round(time.Hour); took != 76*time.Hour {
 			t.Errorf("the lane was free after %v, want 75 h 35 min", took)
@@ -173,7 +173,7 @@ func TestFailingDeliveryEndsAfterThreeDaysAsADeadLetterThatCanBeRedelivered(t *t
 		if diff := cmp.Diff(first, last); diff != "" {
 			t.Errorf("redelivered (-first +last)\n%s", diff)
 		}
-		time.Sleep(cursorPace)
+		pass(cursorPace)
 		if dead := c.store.table(record.DeadLetters); len(dead) != 0 || c.parked() != 0 {
 			t.Errorf("left: %v and %d parked", dead, c.parked())
 		}
@@ -204,7 +204,7 @@ func TestDestinationThatIsGoneIsSuspendedUntilResumed(t *testing.T) {
 		for range 5 {
 			c.change("a")
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if st := c.status("all"); st.Condition != publishers.Suspended || st.Code != "http_410" || st.Parked != 0 {
 			t.Errorf("status = %+v, want suspended by http_410", st)
 		}
@@ -213,7 +213,7 @@ func TestDestinationThatIsGoneIsSuspendedUntilResumed(t *testing.T) {
 		if err := c.engine.Resume("all"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		got := c.to.ids("all")
 		slices.Sort(got)
 		if want := []string{"a@1", "a@2", "a@3", "a@4", "a@5", "a@6", "b@1"}; !slices.Equal(got, want) {
@@ -264,13 +264,13 @@ func TestDestinationThatComesBackGetsEverythingInOrder(t *testing.T) {
 		for range 500 {
 			want = append(want, c.change("a"))
 		}
-		time.Sleep(24 * time.Hour)
+		pass(24 * time.Hour)
 		if st := c.status("all"); st.Condition != publishers.Probing || c.parked() != 0 || st.Lag == 0 {
 			t.Errorf("status = %+v with %d parked, want an open breaker and nothing parked", st, c.parked())
 		}
 		c.to.set(nil)
 		c.to.forget()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		c.wantIDs("all", want...)
 		if st := c.status("all"); st.Lag != 0 || st.Behind != 0 || st.Condition != publishers.Working {
 			t.Errorf("status = %+v, want it at the head again", st)
@@ -285,11 +285,11 @@ func TestPluginThatIsNotThereCostsNoAttempt(t *testing.T) {
 		c.start()
 		defer c.stop()
 		c.change("a")
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		c.to.mu.Lock()
 		c.to.err = nil
 		c.to.mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		c.wantIDs("all", "a@1")
 		if d := c.to.got["all"][0]; d.Attempt != 1 {
 			t.Errorf("attempt = %d, want 1", d.Attempt)
@@ -390,11 +390,11 @@ func TestStateOfARemovedNameGoesAfterSevenDays(t *testing.T) {
 		c.config.Subscriptions = c.config.Subscriptions[:1]
 		c.start()
 		defer c.stop()
-		time.Sleep(6 * 24 * time.Hour)
+		pass(6 * 24 * time.Hour)
 		if got := c.store.table("subscriptions"); !slices.Equal(got, []string{"all", "old"}) {
 			t.Errorf("after 6 days: %v", got)
 		}
-		time.Sleep(25 * time.Hour)
+		pass(25 * time.Hour)
 		if got := c.store.table("subscriptions"); !slices.Equal(got, []string{"all"}) || c.parked() != 0 {
 			t.Errorf("after 7 days: %v and %d parked", got, c.parked())
 		}
@@ -409,7 +409,7 @@ func TestSubscriptionTakenOverByAnotherProcessStops(t *testing.T) {
 		firstStopped, firstCancel := c.stopped, c.cancel
 		c.start()
 		c.change("a")
-		time.Sleep(cursorPace)
+		pass(cursorPace)
 		if st := first.Status()[0]; st.Condition != publishers.Fenced {
 			t.Errorf("status of the first = %+v, want fenced", st)
 		}
@@ -418,7 +418,9 @@ func TestSubscriptionTakenOverByAnotherProcessStops(t *testing.T) {
 		}
 		stop()
 		firstCancel()
-		<-firstStopped
+		if err := <-firstStopped; err != nil {
+			t.Errorf("Run() of the first = %v", err)
+		}
 	})
 }
 
@@ -436,7 +438,7 @@ func TestFloorIsTheLowestCursor(t *testing.T) {
 		if got := floor(1); got != 0 {
 			t.Errorf("floor = %d, want 0", got)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got := floor(1); got != 3 {
 			t.Errorf("floor = %d, want 3", got)
 		}

@@ -359,3 +359,7 @@ func (c *cloud) status(name string) publishers.SubscriptionStatus {
 
 // restored is the state that the store keeps of parked deliveries.
 func (c *cloud) parked() int { return len(c.store.table("parked_deliveries")) }
+
+// pass lets time go by on the fake clock of synctest, and everybody else do what
+// they do meanwhile.
+func pass(d time.Duration) { time.Sleep(d) } // sleep: costs no time
