@@ -51,7 +51,6 @@ type Server struct {
 	t     testing.TB
 	bin   string
 	dir   string
-	env   []string
 	cmd   *exec.Cmd
 	out   *buffer
 	ended chan struct{}
@@ -169,7 +168,9 @@ func (s *Server) Launch(env ...string) {
 	s.ended = ended
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // the state is read from cmd
+		if err := cmd.Wait(); err != nil {
+			fmt.Fprintf(s.out, "\nthe server ended: %v\n", err)
+		}
 	}()
 }
 
@@ -194,7 +195,9 @@ func (s *Server) Kill() {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGKILL) // it may have ended
+	if err := s.cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.t.Errorf("kill: %v", err)
+	}
 	<-s.ended
 }
 
