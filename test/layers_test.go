@@ -14,7 +14,8 @@ const module = "github.com/fresnel-search/fresnel/"
 // floors lists our packages from the ground up. A package imports lower floors
 // only, so packages on one floor do not know each other. "x/..." is a subtree.
 var floors = []string{
-	"plugins/change plugins/publisherv1 listener/stream indexer/record publishers/delivery configs/secret configs/resources",
+	"plugins/change plugins/publisherv1 listener/stream indexer/record publishers/delivery configs/secret configs/resources " +
+		"indexer/resource/wire",
 	"indexer/resource plugins/internal/...",
 	"listener/notification indexer/fold searchapi/query plugins/sdk publishers/lane",
 	"indexer/catalog plugins/client publishers/filter",

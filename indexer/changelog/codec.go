@@ -1,16 +1,14 @@
 package changelog
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/indexer/resource/wire"
 	"github.com/fresnel-search/fresnel/plugins/change"
 )
 
@@ -26,19 +24,45 @@ const codecVersion = 1
 // ErrMalformed is wrapped by every error of Decode.
 var ErrMalformed = errors.New("malformed")
 
-type wireEntry struct {
-	V int `json:"v"`
-	*Entry
-}
-
 // Encode returns the value of the entry's record in fresnel.changes. Equal entries
 // give equal bytes. Values that are no JSON are a programmer error.
 func Encode(e *Entry) []byte {
-	b, err := resource.Canonical(wireEntry{codecVersion, e})
+	w := wire.NewWriter(2048)
+	e.write(w)
+	b, err := w.Bytes()
 	if err != nil {
 		panic(fmt.Sprintf("changelog: encode entry of %s: %v", e.Ref, err))
 	}
 	return b
+}
+
+func (e *Entry) write(w *wire.Writer) {
+	w.Begin()
+	w.Int("v", codecVersion)
+	w.String("id", e.ID)
+	resource.WriteRef(w, "ref", e.Ref)
+	w.String("action", string(e.Action))
+	w.Text("lineage", e.Lineage)
+	w.Count("revision", e.Revision)
+	w.Count("tenant_revision", e.TenantRevision)
+	w.True("tenant_visible", e.TenantVisible)
+	w.Time("time", e.Time)
+	w.True("late", e.Late)
+	w.True("truncated", e.Truncated)
+	w.True("was_deleted", e.WasDeleted)
+	wire.Strings(w, "changed", e.Changed)
+	if len(e.Before) > 0 {
+		w.Values("before", e.Before)
+	}
+	if len(e.Fields) > 0 {
+		w.Values("fields", e.Fields)
+	}
+	w.Text("owner", e.Owner)
+	w.Text("owner_before", e.OwnerBefore)
+	wire.Strings(w, "readers", e.Readers)
+	wire.Strings(w, "readers_before", e.ReadersBefore)
+	resource.WriteCause(w, &e.Cause)
+	w.End()
 }
 
 // Decode is the reverse of Encode and takes nothing else.
@@ -46,26 +70,74 @@ func Decode(b []byte) (*Entry, error) {
 	if len(b) > maxDecoded {
 		return nil, fmt.Errorf("%w entry: %d bytes, limit %d", ErrMalformed, len(b), maxDecoded)
 	}
-	w := wireEntry{Entry: new(Entry)}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
+	e, v, r := new(Entry), int64(0), wire.NewReader(b)
+	r.Object(func(name string) bool {
+		if name == "v" {
+			v = r.Int()
+			return true
+		}
+		return e.read(r, name)
+	})
+	if err := r.Close(); err != nil {
 		return nil, fmt.Errorf("%w entry: %w", ErrMalformed, err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w entry: bytes after the end", ErrMalformed)
+	if v != codecVersion {
+		return nil, fmt.Errorf("%w entry: version %d, want %d", ErrMalformed, v, codecVersion)
 	}
-	if w.V != codecVersion {
-		return nil, fmt.Errorf("%w entry: version %d, want %d", ErrMalformed, w.V, codecVersion)
-	}
-	if w.ID == "" || w.Ref.Type == "" || w.Ref.ID == "" {
+	if e.ID == "" || e.Ref.Type == "" || e.Ref.ID == "" {
 		return nil, fmt.Errorf("%w entry: it names no change of a resource", ErrMalformed)
 	}
-	switch w.Action {
+	switch e.Action {
 	case change.Created, change.Updated, change.Deleted, change.Event:
-		return w.Entry, nil
+		return e, nil
 	}
 	return nil, fmt.Errorf("%w entry: unknown action", ErrMalformed)
+}
+
+func (e *Entry) read(r *wire.Reader, name string) bool {
+	switch name {
+	case "id":
+		e.ID = r.String()
+	case "ref":
+		e.Ref = resource.ReadRef(r)
+	case "action":
+		e.Action = change.Action(r.String())
+	case "lineage":
+		e.Lineage = r.String()
+	case "revision":
+		e.Revision = r.Int()
+	case "tenant_revision":
+		e.TenantRevision = r.Int()
+	case "tenant_visible":
+		e.TenantVisible = r.Bool()
+	case "time":
+		e.Time = r.Time()
+	case "late":
+		e.Late = r.Bool()
+	case "truncated":
+		e.Truncated = r.Bool()
+	case "was_deleted":
+		e.WasDeleted = r.Bool()
+	case "changed":
+		e.Changed = wire.List[string](r)
+	case "before":
+		e.Before = r.Values()
+	case "fields":
+		e.Fields = r.Values()
+	case "owner":
+		e.Owner = r.String()
+	case "owner_before":
+		e.OwnerBefore = r.String()
+	case "readers":
+		e.Readers = wire.List[resource.Principal](r)
+	case "readers_before":
+		e.ReadersBefore = wire.List[resource.Principal](r)
+	case "cause":
+		e.Cause = resource.ReadCause(r)
+	default:
+		return false
+	}
+	return true
 }
 
 // ChangeID is the id of the change to a revision: the same whenever, wherever and to

@@ -78,3 +78,18 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestEncodingIsThatOfEncodingJSON(t *testing.T) {
+	t.Parallel()
+	e := sampleEntry()
+	want, err := resource.Canonical(struct {
+		V int `json:"v"`
+		*changelog.Entry
+	}{1, e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := changelog.Encode(e); string(got) != string(want) {
+		t.Errorf("Encode = %s\nencoding/json: %s", got, want)
+	}
+}

@@ -1,13 +1,13 @@
 package resource
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
+
+	"github.com/fresnel-search/fresnel/indexer/resource/wire"
 )
 
 // MaxMutation is the largest encoded mutation that DecodeMutation accepts, in bytes.
@@ -19,19 +19,69 @@ const codecVersion = 1
 // ErrMalformed is wrapped by every error of a decoder in this package.
 var ErrMalformed = errors.New("malformed")
 
-type wireMutation struct {
-	V int `json:"v"`
-	*Mutation
-}
-
 // EncodeMutation returns the value of the mutation's record in fresnel.mutations.
 // Equal mutations give equal bytes. Values that are no JSON are a programmer error.
 func EncodeMutation(m *Mutation) []byte {
-	b, err := marshal(wireMutation{codecVersion, m})
+	w := wire.NewWriter(1024)
+	m.write(w)
+	b, err := w.Bytes()
 	if err != nil {
 		panic(fmt.Sprintf("resource: encode mutation of %s: %v", m.Ref, err))
 	}
 	return b
+}
+
+func (m *Mutation) write(w *wire.Writer) {
+	w.Begin()
+	w.Int("v", codecVersion)
+	WriteRef(w, "ref", m.Ref)
+	w.String("kind", string(m.Kind))
+	w.Append("stamp", m.Stamp.append)
+	if len(m.Fields) > 0 {
+		w.Values("fields", m.Fields)
+	}
+	if len(m.Sets) > 0 {
+		w.Sets("sets", m.Sets)
+	}
+	if len(m.Elements) > 0 {
+		w.Sets("elements", m.Elements)
+	}
+	w.True("revives", m.Revives)
+	if m.Inherit != nil {
+		m.Inherit.write(w)
+	}
+	if c := m.Cascade; c != nil {
+		w.Key("cascade")
+		w.Begin()
+		w.Text("child", c.Child)
+		w.Text("after", c.After)
+		w.End()
+	}
+	WriteCause(w, &m.Cause)
+	w.End()
+}
+
+// WriteRef writes a reference as a member.
+func WriteRef(w *wire.Writer, key string, r Ref) {
+	w.Key(key)
+	w.Begin()
+	w.String("type", r.Type)
+	w.String("id", r.ID)
+	w.End()
+}
+
+func (h *Heritage) write(w *wire.Writer) {
+	w.Key("inherit")
+	w.Begin()
+	WriteRef(w, "parent", h.Parent)
+	w.Append("stamp", h.Stamp.append)
+	w.Int("edition", h.Edition)
+	w.Text("owner", h.Owner)
+	wire.Strings(w, "readers", h.Readers)
+	if !h.Deleted.IsZero() {
+		w.Append("deleted", h.Deleted.append)
+	}
+	w.End()
 }
 
 // DecodeMutation is the reverse of EncodeMutation. It takes nothing else: unknown
@@ -40,17 +90,50 @@ func DecodeMutation(b []byte) (*Mutation, error) {
 	if len(b) > MaxMutation {
 		return nil, fmt.Errorf("%w mutation: %d bytes, limit %d", ErrMalformed, len(b), MaxMutation)
 	}
-	w := wireMutation{Mutation: new(Mutation)}
-	if err := decodeStrict(b, &w); err != nil {
+	m, v, r := new(Mutation), int64(0), wire.NewReader(b)
+	m.read(r, &v)
+	if err := r.Close(); err != nil {
 		return nil, fmt.Errorf("%w mutation: %w", ErrMalformed, err)
 	}
-	if w.V != codecVersion {
-		return nil, fmt.Errorf("%w mutation: version %d, want %d", ErrMalformed, w.V, codecVersion)
+	if v != codecVersion {
+		return nil, fmt.Errorf("%w mutation: version %d, want %d", ErrMalformed, v, codecVersion)
 	}
-	if err := w.check(); err != nil {
+	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("%w mutation: %w", ErrMalformed, err)
 	}
-	return w.Mutation, nil
+	return m, nil
+}
+
+func (m *Mutation) read(r *wire.Reader, v *int64) {
+	r.Object(func(name string) bool {
+		switch name {
+		case "v":
+			*v = r.Int()
+		case "ref":
+			m.Ref = ReadRef(r)
+		case "kind":
+			m.Kind = Kind(r.String())
+		case "stamp":
+			m.Stamp = readStamp(r)
+		case "fields":
+			m.Fields = r.Values()
+		case "sets":
+			m.Sets = r.Sets()
+		case "elements":
+			m.Elements = r.Sets()
+		case "revives":
+			m.Revives = r.Bool()
+		case "inherit":
+			m.Inherit = readHeritage(r)
+		case "cascade":
+			m.Cascade = readPage(r)
+		case "cause":
+			m.Cause = ReadCause(r)
+		default:
+			return false
+		}
+		return true
+	})
 }
 
 // check reports what makes a mutation one that cannot be folded.
@@ -77,26 +160,16 @@ func (m *Mutation) check() error {
 	return nil
 }
 
-// decodeStrict decodes exactly one JSON value without unknown members.
-func decodeStrict(b []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("bytes after the end")
-	}
-	return nil
-}
-
 // MarshalJSON writes a stamp as [time, version, "message"].
 func (s Stamp) MarshalJSON() ([]byte, error) {
-	b := append(make([]byte, 0, 64), '[')
-	b = strconv.AppendInt(b, s.Time, 10)
+	return s.append(make([]byte, 0, 64)), nil
+}
+
+func (s Stamp) append(b []byte) []byte {
+	b = strconv.AppendInt(append(b, '['), s.Time, 10)
 	b = strconv.AppendInt(append(b, ','), s.Version, 10)
-	b = AppendString(append(b, ','), s.Message)
-	return append(b, ']'), nil
+	b = wire.AppendString(append(b, ','), s.Message)
+	return append(b, ']')
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -109,37 +182,4 @@ func (s *Stamp) UnmarshalJSON(b []byte) error {
 		return errors.New("a stamp has three parts")
 	}
 	return errors.Join(json.Unmarshal(parts[0], &s.Time), json.Unmarshal(parts[1], &s.Version), json.Unmarshal(parts[2], &s.Message))
-}
-
-type wireOutbox struct {
-	V       int     `json:"v"`
-	Entries []Entry `json:"entries"`
-}
-
-// EncodeOutbox encodes a document's outbox; nil for an empty one. Equal outboxes
-// give equal bytes.
-func EncodeOutbox(entries []Entry) []byte {
-	if len(entries) == 0 {
-		return nil
-	}
-	b, err := marshal(wireOutbox{codecVersion, entries})
-	if err != nil {
-		panic(fmt.Sprintf("resource: encode outbox: %v", err))
-	}
-	return b
-}
-
-// DecodeOutbox is the reverse of EncodeOutbox.
-func DecodeOutbox(b []byte) ([]Entry, error) {
-	if len(b) == 0 {
-		return nil, nil
-	}
-	var w wireOutbox
-	if err := decodeStrict(b, &w); err != nil {
-		return nil, fmt.Errorf("%w outbox: %w", ErrMalformed, err)
-	}
-	if w.V != codecVersion {
-		return nil, fmt.Errorf("%w outbox: version %d, want %d", ErrMalformed, w.V, codecVersion)
-	}
-	return w.Entries, nil
 }

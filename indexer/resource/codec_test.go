@@ -265,3 +265,36 @@ func FuzzDecodeOutbox(f *testing.F) {
 		}
 	})
 }
+
+func TestEncodingsAreThoseOfEncodingJSON(t *testing.T) {
+	t.Parallel()
+	m := sampleMutation()
+	m.Inherit = &resource.Heritage{
+		Parent: resource.Ref{Type: "P", ID: "1"}, Stamp: resource.Stamp{Time: 5, Message: "x"}, Edition: 3, Owner: "o",
+		Readers: []resource.Principal{"*", "project:1"}, Deleted: resource.Stamp{Time: 6},
+	}
+	m.Cascade = &resource.CascadePage{Child: "C", After: "<9>"}
+	m.Cause.Priority, m.Cause.PublisherID, m.Cause.RequestID = "INFO", "compute.é", "req-1"
+	m.Cause.InitiatorUser, m.Cause.InitiatorProject = "u", "p"
+	for name, c := range map[string]struct {
+		got  []byte
+		form any
+	}{
+		"mutation": {resource.EncodeMutation(m), struct {
+			V int `json:"v"`
+			*resource.Mutation
+		}{1, m}},
+		"outbox": {resource.EncodeOutbox(sampleOutbox()), struct {
+			V       int              `json:"v"`
+			Entries []resource.Entry `json:"entries"`
+		}{1, sampleOutbox()}},
+	} {
+		want, err := resource.Canonical(c.form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(string(want), string(c.got)); d != "" {
+			t.Errorf("%s (-encoding/json +got):\n%s", name, d)
+		}
+	}
+}

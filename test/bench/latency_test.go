@@ -19,7 +19,7 @@ const (
 	// warmUp is how many records go first and are not measured.
 	warmUp = 500
 	// probed is that every so many records are looked for.
-	probed = 10
+	probed = 20
 )
 
 // searchable measures from the append of a notification to the first answer of the
@@ -64,7 +64,7 @@ func (w *waits) add(d time.Duration) {
 
 // probe asks until the resource is there.
 func probe(b *testing.B, url string) bool {
-	tick := time.NewTicker(4 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-tick.C {
 		resp, err := http.Get(url)
