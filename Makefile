@@ -1,8 +1,12 @@
-# Fresnel. `make` prints the targets. Only Go is needed but for `proto`.
+# Fresnel. `make` prints the targets. Only Go is needed, but for `proto` protoc too.
 SHELL := /bin/bash
 GO    ?= go
 LINT  := $(GO) tool -modfile=.tools/lint.mod golangci-lint
 BIN   := bin/fresnel
+# How long make soak fuzzes each decoder.
+FUZZTIME ?= 2m
+# The packages with a test that mentions something.
+having = $(sort $(dir $(shell grep -rl '$(1)' --include='*_test.go' .)))
 
 .DEFAULT_GOAL := help
 
@@ -30,11 +34,19 @@ lint: ## golangci-lint, built from a module file of its own
 bench: build ## every figure beside a reference taken in the same run
 	@FRESNEL_BINARY="$(CURDIR)/$(BIN)" $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./test/bench
 
-soak: ## the long forms of tests that `make test` has in short
-	$(GO) test -race -timeout 120m -tags soak ./...
+soak: ## the long forms of tests that `make test` has in short; takes an hour or more
+	$(GO) test -race -timeout 60m ./listener/kafka/embedded -long
+	$(GO) test -race -timeout 120m -count 10 -run TestNothingIsLostOrInventedAtAnyCrash ./test
+	$(GO) test -race -timeout 120m $(call having,pgregory.net/rapid) -rapid.checks 2000
+	@grep -roE '^func Fuzz\w+' --include='*_test.go' . | while IFS=: read -r file name; do \
+		echo "fuzzing $${name#func } of $$(dirname $$file)"; \
+		$(GO) test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) $$(dirname $$file) || exit 1; \
+	done
 
-proto: ## regenerate the plugin contract; needs protoc, protoc-gen-go, protoc-gen-go-grpc
-	protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative \
+proto: ## regenerate the plugin contract; needs protoc 3.21
+	@mkdir -p bin
+	$(GO) build -modfile=.tools/proto.mod -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	PATH="$(CURDIR)/bin:$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative \
 		plugins/publisherv1/publisher.proto
 
 golden: ## rewrite golden files from what the code does now
