@@ -109,8 +109,10 @@ func (d *demo) settle(ctx context.Context, r *receiver) error {
 
 func (d *demo) query(ctx context.Context, title, query, typ string) error {
 	o := searchOptions{client: d.client, output: "table", limit: 5}
+	command := "fresnel search '" + query + "'"
 	if typ != "" {
 		o.types = []string{typ}
+		command += " --type " + typ
 	}
 	body, err := o.request([]string{query})
 	if err != nil {
@@ -120,6 +122,6 @@ func (d *demo) query(ctx context.Context, title, query, typ string) error {
 	if err := o.call(ctx, "POST", "/v1/search", body, &answer); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "\n   %s: fresnel search '%s'\n", title, query)
+	fmt.Fprintf(d.out, "\n   %s: %s\n", title, command)
 	return table(d.out, answer)
 }

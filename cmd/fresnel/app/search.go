@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/fresnel-search/fresnel/searchapi"
 	"github.com/fresnel-search/fresnel/searchapi/identity"
@@ -87,11 +88,14 @@ func (s *system) topics() []string {
 
 // greet tells people where everything is, and one query to try.
 func (s *system) greet() error {
-	broker := "Kafka            " + fmt.Sprint(s.Config.Listener.Kafka.Brokers)
+	broker := "Kafka            " + strings.Join(s.Config.Listener.Kafka.Brokers, ", ")
 	if s.broker != nil {
 		broker = "embedded Kafka   " + s.broker.Addr() + "  (not for production)"
 	}
-	topics := fmt.Sprint(s.Config.Listener.Topics, " ", s.Config.Listener.TopicPattern)
+	topics := slices.Clone(s.Config.Listener.Topics)
+	if p := s.Config.Listener.TopicPattern; p != "" {
+		topics = append(topics, p)
+	}
 	_, err := fmt.Fprintf(s.Out, `fresnel %s
   search API       http://%s
   %s
@@ -99,6 +103,6 @@ func (s *system) greet() error {
   reads topics     %s
   subscriptions    %d
   try              fresnel search --url http://%s 'status:active'
-`, s.Version, s.search.Addr(), broker, s.Config.Data, topics, len(s.Config.Publishers.Subscriptions), s.search.Addr())
+`, s.Version, s.search.Addr(), broker, s.Config.Data, strings.Join(topics, ", "), len(s.Config.Publishers.Subscriptions), s.search.Addr())
 	return err
 }
