@@ -19,8 +19,10 @@ const refTopic = "bench.reference"
 
 func client(b *testing.B, broker string, opts ...kgo.Opt) *kgo.Client {
 	b.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(broker), kgo.AllowAutoTopicCreation(),
-		kgo.MetadataMinAge(50 * time.Millisecond), kgo.FetchMaxWait(200 * time.Millisecond), kgo.ProducerLinger(0)}, opts...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(broker), kgo.AllowAutoTopicCreation(),
+		kgo.MetadataMinAge(50 * time.Millisecond), kgo.FetchMaxWait(200 * time.Millisecond), kgo.ProducerLinger(0),
+	}, opts...)...)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -26,28 +26,38 @@ func newReport() *report { return &report{began: time.Now(), load: loadAverage()
 
 // rate adds a throughput, where more is better.
 func (r *report) rate(figure string, measured, reference float64, against, goal string) {
-	r.rows = append(r.rows, row{figure, fmt.Sprintf("%.0f/s", measured), fmt.Sprintf("%.0f/s %s", reference, against),
-		fmt.Sprintf("%.2f", measured/reference), goal})
+	r.rows = append(r.rows, row{
+		figure, fmt.Sprintf("%.0f/s", measured), fmt.Sprintf("%.0f/s %s", reference, against),
+		fmt.Sprintf("%.2f", measured/reference), goal,
+	})
 }
 
 // latency adds the median and the 99th percentile of waits.
 func (r *report) latency(figure string, measured, reference []time.Duration, against, goal string) {
-	r.rows = append(r.rows, row{figure, centiles(measured), centiles(reference) + " " + against,
-		fmt.Sprintf("%.1f / %.1f", share(measured, reference, 50), share(measured, reference, 99)), goal})
+	r.rows = append(r.rows, row{
+		figure, centiles(measured), centiles(reference) + " " + against,
+		fmt.Sprintf("%.1f / %.1f", share(measured, reference, 50), share(measured, reference, 99)), goal,
+	})
 }
 
-func share(a, b []time.Duration, p int) float64 { return float64(centile(a, p)) / float64(centile(b, p)) }
+func share(a, b []time.Duration, p int) float64 {
+	return float64(centile(a, p)) / float64(centile(b, p))
+}
 
 // took adds a duration, where less is better.
 func (r *report) took(figure string, measured, reference time.Duration, against, goal string) {
-	r.rows = append(r.rows, row{figure, millis(measured), millis(reference) + " " + against,
-		fmt.Sprintf("%.1f", float64(measured)/float64(reference)), goal})
+	r.rows = append(r.rows, row{
+		figure, millis(measured), millis(reference) + " " + against,
+		fmt.Sprintf("%.1f", float64(measured)/float64(reference)), goal,
+	})
 }
 
 // size adds an amount of memory.
 func (r *report) size(figure string, measured, reference int64, against, goal string) {
-	r.rows = append(r.rows, row{figure, mib(measured), mib(reference) + " " + against,
-		fmt.Sprintf("%.1f", float64(measured)/float64(reference)), goal})
+	r.rows = append(r.rows, row{
+		figure, mib(measured), mib(reference) + " " + against,
+		fmt.Sprintf("%.1f", float64(measured)/float64(reference)), goal,
+	})
 }
 
 func mib(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }

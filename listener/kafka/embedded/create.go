@@ -23,7 +23,7 @@ type creator struct {
 
 // metadata lets a client's question wait until the topics that it may create are on
 // disk. kfake then answers it.
-func (c *creator) metadata(r kmsg.Request) (kmsg.Response, error, bool) {
+func (c *creator) metadata(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
 	req, ok := r.(*kmsg.MetadataRequest)
 	if !ok || !req.AllowAutoTopicCreation {
 		return nil, nil, false

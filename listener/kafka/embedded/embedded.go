@@ -81,7 +81,7 @@ func (b *Broker) open() error {
 	}
 	b.segment = segmentBytes(b.cfg.CapBytes, len(d.partitions))
 	b.gate = newGate(b.cfg, d.bytes)
-	ln, err := net.Listen("tcp", b.cfg.Listen)
+	ln, err := net.Listen("tcp", b.cfg.Listen) //nolint:noctx // a loopback address is bound at once
 	if err != nil {
 		return fmt.Errorf("embedded broker: listen: %w", err)
 	}

@@ -122,7 +122,7 @@ func lossy(name string, value *string) bool {
 
 // refuseCreate answers a request to create topics of which one asks for compaction
 // or retention. (A fault would refuse it without words.)
-func refuseCreate(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive,staticcheck // kfake's order of results
+func refuseCreate(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
 	req, ok := r.(*kmsg.CreateTopicsRequest)
 	if !ok || !slices.ContainsFunc(req.Topics, createsLossy) {
 		return nil, nil, false
@@ -131,7 +131,7 @@ func refuseCreate(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive
 	res.SetVersion(req.GetVersion())
 	for _, t := range req.Topics {
 		rt := kmsg.NewCreateTopicsResponseTopic()
-		rt.Topic, rt.ErrorCode, rt.ErrorMessage = t.Topic, kerr.InvalidConfig.Code, kmsg.StringPtr(noRetention)
+		rt.Topic, rt.ErrorCode, rt.ErrorMessage = t.Topic, kerr.InvalidConfig.Code, new(noRetention)
 		res.Topics = append(res.Topics, rt)
 	}
 	return res, nil, true
