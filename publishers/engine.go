@@ -131,8 +131,11 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // start starts the heads, and a reader for each subscription and partition that
-// ends when it has reached its head.
+// ends when it has reached its head. Without subscriptions nobody reads the log.
 func (e *Engine) start(ctx context.Context, work *sync.WaitGroup) {
+	if len(e.subs) == 0 {
+		return
+	}
 	byPartition := map[int]*head{}
 	behind := func(s *subscription, p stream.Partition) {
 		c := &catchUp{e: e, s: s, h: byPartition[p.ID]}

@@ -90,6 +90,7 @@ type Catalog struct {
 	index map[string]*Type
 	exact map[string][]*rule // by event type, in the order of types and rules
 	wild  []*rule            // rules with a pattern, in the same order
+	known memo               // what candidates has found
 }
 
 // Types returns all types, sorted by name.
@@ -187,6 +188,9 @@ func parentName(name string) string {
 
 // match reports whether a name matches a glob; "/" is nothing special in names.
 func match(glob, name string) bool {
+	if !strings.ContainsAny(glob, `*?[\`) {
+		return glob == name
+	}
 	if prefix, ok := strings.CutSuffix(glob, "*"); ok && !strings.ContainsAny(prefix, `*?[\`) {
 		return strings.HasPrefix(name, prefix)
 	}

@@ -47,7 +47,7 @@ func (c *Catalog) Mutations(n *notification.Notification) Result {
 	var done *Type
 	ignored := ""
 	for _, r := range c.candidates(event) {
-		if r.typ == done || !r.names(event) {
+		if r.typ == done {
 			continue
 		}
 		if !r.wants(n.Priority) {
@@ -85,8 +85,17 @@ func weaker(a, b string) string {
 	return ""
 }
 
-// candidates are the rules that may name the event, in the order of types and rules.
+// candidates are the rules that name the event, in the order of types and rules.
 func (c *Catalog) candidates(event string) []*rule {
+	if rules, ok := c.known.get(event); ok {
+		return rules
+	}
+	rules := c.find(event)
+	c.known.put(event, rules)
+	return rules
+}
+
+func (c *Catalog) find(event string) []*rule {
 	exact := c.exact[event]
 	var wild []*rule
 	for _, r := range c.wild {

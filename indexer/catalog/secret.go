@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// secretNames are parts of member names whose values are kept nowhere.
-const secretNames = "password passwd passphrase adminpass admin_pass secret token private_key privatekey api_key apikey " +
-	"credential connection_info connector user_data chap temp-url-key sync-key auth_key fernet x-auth service_catalog"
-
-// secretName reports whether a member of this name may hold a secret.
+// secretName reports whether a member of this name may hold a secret, whose value is
+// kept nowhere.
 func secretName(name string) bool {
 	name = strings.ToLower(name)
-	for part := range strings.FieldsSeq(secretNames) {
+	for _, part := range [...]string{
+		"password", "passwd", "passphrase", "adminpass", "admin_pass", "secret", "token", "private_key", "privatekey", "api_key",
+		"apikey", "credential", "connection_info", "connector", "user_data", "chap", "temp-url-key", "sync-key", "auth_key", "fernet",
+		"x-auth", "service_catalog",
+	} {
 		if strings.Contains(name, part) {
 			return true
 		}

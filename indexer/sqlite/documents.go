@@ -16,6 +16,10 @@ import (
 	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
 )
 
+const loadSQL = `SELECT j.key, d.version, d.lineage, d.revision, d.tenant_revision, d.deleted,
+	d.owner, d.changed, d.fields, d.readers, d.parents, d.state, d.outbox
+	FROM json_each(?) j CROSS JOIN docs d ON d.type = j.value->>0 AND d.id = j.value->>1`
+
 // Load returns the documents in the order of refs.
 func (s *Store) Load(ctx context.Context, refs []resource.Ref) ([]resource.Document, error) {
 	done, err := s.reading()
@@ -33,9 +37,7 @@ func (s *Store) Load(ctx context.Context, refs []resource.Ref) ([]resource.Docum
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.readers.QueryContext(ctx, `SELECT j.key, d.version, d.lineage, d.revision, d.tenant_revision, d.deleted,
-		d.owner, d.changed, d.fields, d.readers, d.parents, d.state, d.outbox
-		FROM json_each(?) j CROSS JOIN docs d ON d.type = j.value->>0 AND d.id = j.value->>1`, string(list))
+	rows, err := s.load.QueryContext(ctx, string(list))
 	if err != nil {
 		return nil, fmt.Errorf("load %d documents: %w", len(refs), err)
 	}

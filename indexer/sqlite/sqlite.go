@@ -86,6 +86,7 @@ type Store struct {
 	log     *slog.Logger
 	schema  *compile.Schema
 	readers *sql.DB
+	load    *sql.Stmt // of readers
 	writer  *writer
 
 	mu     sync.RWMutex // held for reading while a reader's method runs
@@ -123,6 +124,9 @@ func OpenTypes(cfg Config, types []*catalog.Type, log *slog.Logger) (*Store, err
 		err = s.reindex(ctx)
 	}
 	if err == nil {
+		s.load, err = s.readers.PrepareContext(ctx, loadSQL)
+	}
+	if err == nil {
 		err = w.prepare(ctx)
 	}
 	if err != nil {
@@ -142,7 +146,7 @@ func pool(cfg Config, pragma string, cacheMB int) (*sql.DB, error) {
 	path := url.URL{Path: filepath.ToSlash(cfg.Path)}
 	dsn := "file:" + path.EscapedPath() + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=synchronous(" + sync + ")&_pragma=cache_size(-" + strconv.Itoa(cacheMB<<10) + ")" +
-		"&_pragma=temp_store(2)&_pragma=journal_size_limit(67108864)&_pragma=" + pragma
+		"&_pragma=temp_store(2)&_pragma=journal_size_limit(67108864)&_pragma=wal_autocheckpoint(4000)&_pragma=" + pragma
 	conn, err := sqlite.NewConnector(dsn)
 	if err != nil {
 		return nil, err
@@ -164,6 +168,9 @@ func (s *Store) Close() error {
 
 func (s *Store) shut() error {
 	var errs []error
+	if s.load != nil {
+		errs = append(errs, s.load.Close())
+	}
 	if s.readers != nil {
 		errs = append(errs, s.readers.Close())
 	}

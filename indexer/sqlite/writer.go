@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
@@ -185,33 +184,40 @@ func (w *writer) more(jobs []*job) []*job {
 // commit runs the jobs in one transaction. A job that fails leaves no trace; the
 // error is for all of them.
 func (w *writer) commit(ctx context.Context, jobs []*job) error {
-	if err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := exec(ctx, "begin", w.stmts.begin); err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		if err := w.exec(ctx, "SAVEPOINT job"); err != nil {
-			return errors.Join(err, w.exec(ctx, "ROLLBACK"))
-		}
-		end := "RELEASE job"
-		if j.err = j.run(ctx, w); j.err != nil {
-			end = "ROLLBACK TO job"
-		}
-		if err := w.exec(ctx, end); err != nil {
-			return errors.Join(err, w.exec(ctx, "ROLLBACK"))
+		if err := w.try(ctx, j); err != nil {
+			return errors.Join(err, exec(ctx, "rollback", w.stmts.rollback))
 		}
 	}
-	if _, err := w.stmts.seq.ExecContext(ctx, w.seq); err != nil {
-		return errors.Join(err, w.exec(ctx, "ROLLBACK"))
+	_, err := w.stmts.seq.ExecContext(ctx, w.seq)
+	if err == nil {
+		err = exec(ctx, "commit", w.stmts.commit)
 	}
-	if err := w.exec(ctx, "COMMIT"); err != nil {
-		return errors.Join(err, w.exec(ctx, "ROLLBACK"))
+	if err != nil {
+		return errors.Join(err, exec(ctx, "rollback", w.stmts.rollback))
 	}
 	return nil
 }
 
-func (w *writer) exec(ctx context.Context, sql string) error {
-	if _, err := w.conn.ExecContext(ctx, sql); err != nil {
-		return fmt.Errorf("%s: %w", strings.ToLower(sql), err)
+// try runs a job, and undoes what it did if it fails. The error is not the job's.
+func (w *writer) try(ctx context.Context, j *job) error {
+	if err := exec(ctx, "savepoint", w.stmts.savepoint); err != nil {
+		return err
+	}
+	if j.err = j.run(ctx, w); j.err != nil {
+		if err := exec(ctx, "rollback to savepoint", w.stmts.undo); err != nil {
+			return err
+		}
+	}
+	return exec(ctx, "release savepoint", w.stmts.release)
+}
+
+func exec(ctx context.Context, name string, stmt *sql.Stmt) error {
+	if _, err := stmt.ExecContext(ctx); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
