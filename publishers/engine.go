@@ -131,11 +131,8 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // start starts the heads, and a reader for each subscription and partition that
-// ends when it has reached its head. Without subscriptions nobody reads the log.
+// ends when it has reached its head.
 func (e *Engine) start(ctx context.Context, work *sync.WaitGroup) {
-	if len(e.subs) == 0 {
-		return
-	}
 	byPartition := map[int]*head{}
 	behind := func(s *subscription, p stream.Partition) {
 		c := &catchUp{e: e, s: s, h: byPartition[p.ID]}
@@ -196,6 +193,8 @@ func (e *Engine) open(ctx context.Context) bool {
 	return false
 }
 
+// openHeads makes a head for each partition; none without subscriptions, so that
+// nobody reads the log for nothing.
 func (e *Engine) openHeads(ctx context.Context) ([]*head, error) {
 	n, err := e.read.log.Partitions(ctx, e.config.Topic)
 	if err == nil && n == 0 {
@@ -204,7 +203,10 @@ func (e *Engine) openHeads(ctx context.Context) ([]*head, error) {
 	if err != nil {
 		return nil, err
 	}
-	var heads []*head
+	heads := []*head{}
+	if len(e.subs) == 0 {
+		return heads, nil
+	}
 	for id := range n {
 		p := stream.Partition{Topic: e.config.Topic, ID: id}
 		_, end, err := e.read.log.Bounds(ctx, p)
