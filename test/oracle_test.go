@@ -142,6 +142,9 @@ func (o oracle) fields(ms []*resource.Mutation, cut resource.Stamp) map[string]s
 			out[f] = string(r.value)
 		}
 	}
+	for set := range cleared {
+		out[set] = "[]" // known to be empty
+	}
 	for set, elements := range puts {
 		var present [][]byte
 		for _, k := range slices.Sorted(maps.Keys(elements)) {

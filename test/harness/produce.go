@@ -11,15 +11,15 @@ import (
 
 // Produce appends the records in order, with a client that is not the server's.
 // After an error some may have been appended.
-func Produce(broker string, records []stream.Record) error {
+func Produce(ctx context.Context, broker string, records []stream.Record) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.AllowAutoTopicCreation(), kgo.DialTimeout(time.Second),
-		kgo.RecordDeliveryTimeout(5*time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
+		kgo.DisableIdempotentWrite(), kgo.RecordDeliveryTimeout(5*time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	context.AfterFunc(ctx, cl.Close) // a context alone does not end every wait of the client
 	out := make([]*kgo.Record, len(records))
 	for i, r := range records {
 		out[i] = &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}
