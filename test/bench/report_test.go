@@ -132,6 +132,24 @@ func status(pid int, key string) int64 {
 	return 0
 }
 
+// cpu is the processor time that a process has taken.
+func cpu(pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	var ticks int64
+	for _, i := range []int{11, 12} { // user, system
+		n, err := strconv.ParseInt(f[i], 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond // of USER_HZ, 100 everywhere
+}
+
 // rss is a process's resident memory.
 func rss(pid int) int64 { return status(pid, "VmRSS") }
 
