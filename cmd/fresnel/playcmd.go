@@ -34,6 +34,7 @@ type playOptions struct {
 	rate    float64
 	seed    int64
 	errs    io.Writer
+	refused bool // the broker was full, and that was said
 }
 
 func playCommand(errs io.Writer) *cobra.Command {
@@ -132,7 +133,7 @@ func (o *playOptions) produce(ctx context.Context, p stream.Producer, recorded [
 		if err := limit.WaitN(ctx, len(batch)); err != nil {
 			return err
 		}
-		if err := produceAll(ctx, p, batch); err != nil {
+		if err := o.produceAll(ctx, p, batch); err != nil {
 			return fmt.Errorf("after %d records: %w", sent, err)
 		}
 		sent += len(batch)
@@ -156,12 +157,17 @@ func (o *playOptions) produce(ctx context.Context, p stream.Producer, recorded [
 	return bar.Finish()
 }
 
-// produceAll produces the batch; while the broker is full it waits for consumers.
-func produceAll(ctx context.Context, p stream.Producer, batch []stream.Record) error {
+// produceAll produces the batch; while the broker is full it says so once and waits
+// for consumers.
+func (o *playOptions) produceAll(ctx context.Context, p stream.Producer, batch []stream.Record) error {
 	for {
 		err := p.Produce(ctx, batch)
 		if !errors.Is(err, stream.ErrFull) {
 			return err
+		}
+		if !o.refused {
+			o.refused = true
+			fmt.Fprintf(o.errs, "fresnel: refused, and waiting: %v\n", err)
 		}
 		select {
 		case <-ctx.Done():

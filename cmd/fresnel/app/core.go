@@ -8,6 +8,7 @@ import (
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/listener"
 	"github.com/fresnel-search/fresnel/listener/kafka"
+	"github.com/fresnel-search/fresnel/listener/stream"
 )
 
 // startIndexer has the mutation log folded into documents.
@@ -42,13 +43,27 @@ func (s *system) startListener(context.Context) error {
 		return err
 	}
 	s.listener = l
-	group := kafka.GroupConfig{Group: s.Config.Listener.Group, Topics: s.Config.Listener.Topics, Hold: l.Hold}
+	group := kafka.GroupConfig{Group: s.Config.Listener.Group, Topics: s.Config.Listener.Topics, Hold: s.hold}
 	if p := s.Config.Listener.TopicPattern; p != "" {
 		group.Patterns = []*regexp.Regexp{whole(p)}
 	}
 	s.add("listener", func(ctx context.Context) error { return s.kafka.Consume(ctx, group, s.faults.handling(l.NewHandler)) }, nil)
 	s.check("listener", s.consuming(s.Config.Listener.Group))
 	return nil
+}
+
+// hold reports whether a source partition waits: because the listener says so, or
+// because the embedded broker is nearly full. Without mutations to
+// be folded waiting would free nothing, so then it never waits.
+func (s *system) hold(p stream.Partition) bool {
+	if s.listener.Hold(p) {
+		return true
+	}
+	if s.broker == nil {
+		return false
+	}
+	u := s.broker.Usage()
+	return u.Bytes >= u.Cap/10*9 && s.indexer.Lag() > 0
 }
 
 // whole is a pattern, already checked, that must match a whole name.

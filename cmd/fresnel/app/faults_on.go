@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/record"
@@ -19,10 +20,12 @@ import (
 )
 
 // faults kills the process, as kill -9 does, when it comes to a named point for
-// the nth time. The environment says so: FRESNEL_CRASH=POINT:N.
+// the nth time, and holds up the indexer for as long as a file is there. The
+// environment says so: FRESNEL_CRASH=POINT:N, FRESNEL_HOLD_INDEXER=FILE.
 type faults struct {
 	point string
 	left  *atomic.Int64
+	hold  string
 }
 
 func newFaults() faults {
@@ -31,7 +34,7 @@ func newFaults() faults {
 	if err != nil {
 		n = 1
 	}
-	f := faults{point: point, left: &atomic.Int64{}}
+	f := faults{point: point, left: &atomic.Int64{}, hold: os.Getenv("FRESNEL_HOLD_INDEXER")}
 	f.left.Store(n)
 	return f
 }
@@ -45,6 +48,25 @@ func (f faults) pass(point string) {
 		panic(err)
 	}
 	select {} // until the signal is there
+}
+
+// held waits while the indexer is to be held up.
+func (f faults) held(ctx context.Context, b stream.Batch) error {
+	if f.hold == "" || b.Topic != indexer.MutationsTopic {
+		return nil
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(f.hold); err != nil {
+			return nil //nolint:nilerr // that the file is gone is the sign to go on
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 func (f faults) listening(p stream.Producer) stream.Producer {
@@ -117,6 +139,9 @@ type faultyHandler struct {
 func (h *faultyHandler) Handle(ctx context.Context, b stream.Batch) (string, error) {
 	if h.batches++; h.batches > 1 {
 		h.pass("commit")
+	}
+	if err := h.held(ctx, b); err != nil {
+		return "", err
 	}
 	meta, err := h.Handler.Handle(ctx, b)
 	if err == nil {
