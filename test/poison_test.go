@@ -225,7 +225,7 @@ func TestRecordLargerThanTheBrokerTakesIsRefusedAndHarmsNothing(t *testing.T) {
 	for _, r := range []stream.Record{
 		huge("image.create", at, "a", 7), huge("image.update", at.Add(time.Second), "b", 27), huge("image.update", at.Add(2*time.Second), "c", 7),
 	} {
-		if err := harness.Produce(s.Kafka, []stream.Record{r}); err != nil {
+		if err := harness.Produce(t.Context(), s.Kafka, []stream.Record{r}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -251,7 +251,7 @@ listener: {limits: {keys: 20}, kafka: {embedded: {listen: KAFKA_ADDR}}}
 		many[fmt.Sprintf("key_%d", i)] = "v"
 	}
 	rec := notify("notifications.info", "image.create", time.Now(), image("wide", "wide", map[string]any{"properties": many}))
-	if err := harness.Produce(s.Kafka, []stream.Record{rec}); err != nil {
+	if err := harness.Produce(t.Context(), s.Kafka, []stream.Record{rec}); err != nil {
 		t.Fatal(err)
 	}
 	var ids []string
