@@ -36,6 +36,7 @@ bench: build ## every figure beside a reference taken in the same run
 
 soak: ## the long forms of tests that `make test` has in short; takes an hour or more
 	$(GO) test -race -timeout 60m ./listener/kafka/embedded -long
+	$(GO) test -race -timeout 120m -tags soak ./test
 	$(GO) test -race -timeout 120m -count 10 -run TestNothingIsLostOrInventedAtAnyCrash ./test
 	$(GO) test -race -timeout 120m $(call having,pgregory.net/rapid) -rapid.checks 2000
 	@grep -roE '^func Fuzz\w+' --include='*_test.go' . | while IFS=: read -r file name; do \

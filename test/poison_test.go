@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -44,9 +45,7 @@ func envelope(message string) []byte {
 // image is what Glance says of an image.
 func image(id, name string, more map[string]any) map[string]any {
 	p := map[string]any{"id": id, "name": name, "status": "active", "visibility": "private", "owner": owner, "properties": map[string]any{}, "tags": []string{}}
-	for k, v := range more {
-		p[k] = v
-	}
+	maps.Copy(p, more)
 	return p
 }
 
