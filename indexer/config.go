@@ -15,8 +15,9 @@ type Config struct {
 	// CascadePage is how many children one cascade mutation carries their parent's
 	// state to.
 	CascadePage int `yaml:"cascade_page"`
-	// TombstoneRetention is how long deleted documents guard against resurrection.
-	// It must be longer than the source topics keep their records.
+	// TombstoneRetention is how long deleted documents guard against resurrection,
+	// counted from when Fresnel last heard of them. It must be longer than the source
+	// topics keep their records.
 	TombstoneRetention time.Duration `yaml:"tombstone_retention"`
 	// SweepInterval is how often older tombstones are looked for.
 	SweepInterval time.Duration `yaml:"sweep_interval"`

@@ -47,7 +47,9 @@ type Store interface {
 	// out, ghosts are not. It sees what was written before the last refresh: with
 	// refresh set, everything acknowledged before the call.
 	Children(ctx context.Context, q ChildQuery) ([]resource.Ref, error)
-	// Sweep removes at most n tombstones whose deletion is older than before.
+	// Sweep removes at most n tombstones that were last written before the time, by
+	// the store's clock: what a source says of a deletion's time may be long past when
+	// it is heard, and its late notifications are yet to come.
 	Sweep(ctx context.Context, before time.Time, n int) (int, error)
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/indexer/resource/wire"
 	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
 )
 
@@ -78,16 +79,25 @@ func scanDocument(rows *sql.Rows, docs []resource.Document) error {
 }
 
 func decodeParts(d *resource.Document, fields, readers, parents []byte) error {
-	if err := json.Unmarshal(fields, &d.Fields); err != nil {
+	r := wire.NewReader(fields)
+	d.Fields = r.Values()
+	if err := r.Close(); err != nil {
 		return fmt.Errorf("fields: %w", err)
 	}
-	if err := json.Unmarshal(readers, &d.Readers); err != nil {
+	if err := unlessNull(readers, &d.Readers); err != nil {
 		return fmt.Errorf("readers: %w", err)
 	}
-	if err := json.Unmarshal(parents, &d.Parents); err != nil {
+	if err := unlessNull(parents, &d.Parents); err != nil {
 		return fmt.Errorf("parents: %w", err)
 	}
 	return nil
+}
+
+func unlessNull(b []byte, v any) error {
+	if string(b) == "null" {
+		return nil
+	}
+	return json.Unmarshal(b, v)
 }
 
 // Write stores docs in one transaction, each only if it is still at the version
@@ -193,20 +203,12 @@ func columns(d *resource.Document) ([]any, error) {
 	}
 	var deletedAt any
 	if d.Deleted {
-		deletedAt = deletion(d)
+		deletedAt = time.Now().UnixMicro()
 	}
 	return []any{
 		nil, d.Lineage, d.Revision, d.TenantRevision, d.Deleted, d.Owner, d.Changed.UnixMicro(), string(fields),
 		string(readers), string(parents), resource.EncodeState(&d.State), resource.EncodeOutbox(d.Outbox), deletedAt,
 	}, nil
-}
-
-// deletion is when a tombstone was deleted, by the source's clock.
-func deletion(d *resource.Document) int64 {
-	if !d.State.Deleted.IsZero() {
-		return d.State.Deleted.Time
-	}
-	return d.Changed.UnixMicro()
 }
 
 // encodeFields keeps every value's bytes as they are.
@@ -220,14 +222,10 @@ func encodeFields(fields map[string]json.RawMessage) ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		key, err := json.Marshal(name)
-		if err != nil {
-			return nil, err
-		}
-		if !json.Valid(fields[name]) || bytes.IndexByte(fields[name], 0) >= 0 {
+		if !wire.Valid(fields[name]) || bytes.IndexByte(fields[name], 0) >= 0 {
 			return nil, errors.New("field " + strconv.Quote(name) + " is no JSON")
 		}
-		b = append(append(append(b, key...), ':'), fields[name]...)
+		b = append(append(wire.AppendString(b, name), ':'), fields[name]...)
 	}
 	return append(b, '}'), nil
 }
@@ -256,7 +254,8 @@ func (s *Store) Children(ctx context.Context, q resource.ChildQuery) ([]resource
 	return refs, rows.Err()
 }
 
-// Sweep removes at most n tombstones deleted before the time.
+// Sweep removes at most n tombstones last written before the time, by the clock of
+// this machine.
 func (s *Store) Sweep(ctx context.Context, before time.Time, n int) (int, error) {
 	var swept int64
 	err := s.writer.do(ctx, func(ctx context.Context, w *writer) error {

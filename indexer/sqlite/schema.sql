@@ -15,7 +15,7 @@ CREATE TABLE docs(
   parents TEXT NOT NULL,
   state BLOB NOT NULL,
   outbox BLOB,
-  deleted_at INTEGER,
+  deleted_at INTEGER, -- of a tombstone: when it was written last, by our clock
   UNIQUE(type, id)
 ) STRICT;
 CREATE INDEX docs_deleted ON docs(deleted_at) WHERE deleted_at IS NOT NULL;

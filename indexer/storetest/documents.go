@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -49,8 +50,8 @@ func testDocuments(t *testing.T, open Open) {
 	t.Run("versions do not come back after a sweep", func(t *testing.T) {
 		h := open(t, Types())
 		ref := resource.Ref{Type: Server, ID: "s"}
-		d := h.write(t, tombstone(ref, time.UnixMicro(1000)))[0]
-		if n, err := h.Store.Sweep(t.Context(), time.UnixMicro(1001), 10); n != 1 || err != nil {
+		d := h.write(t, tombstone(ref))[0]
+		if n, err := h.Store.Sweep(t.Context(), time.Now().Add(time.Hour), 10); n != 1 || err != nil {
 			t.Fatalf("Sweep = %d, %v, want 1", n, err)
 		}
 		d2 := h.write(t, Doc(ref, nil, nil))[0]
@@ -89,15 +90,27 @@ func testConflicts(t *testing.T, h Harness) {
 
 func testSweep(t *testing.T, h Harness) {
 	var refs []resource.Ref
-	for i := range 5 {
-		ref := resource.Ref{Type: Server, ID: fmt.Sprint("dead", i)}
-		refs = append(refs, ref)
-		h.write(t, tombstone(ref, time.UnixMicro(int64(1000+i))))
+	bury := func(n int) {
+		for range n {
+			ref := resource.Ref{Type: Server, ID: fmt.Sprint("dead", len(refs))}
+			refs = append(refs, ref)
+			h.write(t, tombstone(ref))
+		}
 	}
+	began := time.Now()
+	bury(3)
+	between := time.Now().Add(time.Millisecond)
+	for !time.Now().After(between) {
+		runtime.Gosched()
+	}
+	bury(2)
 	alive := h.write(t, Doc(resource.Ref{Type: Server, ID: "alive"}, nil, nil))[0]
-	for _, step := range []struct{ n, want int }{{2, 2}, {10, 1}, {10, 0}} {
-		if n, err := h.Store.Sweep(t.Context(), time.UnixMicro(1003), step.n); n != step.want || err != nil {
-			t.Errorf("Sweep of at most %d = %d, %v, want %d", step.n, n, err, step.want)
+	for _, step := range []struct {
+		before  time.Time
+		n, want int
+	}{{began, 10, 0}, {between, 2, 2}, {between, 10, 1}, {between, 10, 0}} {
+		if n, err := h.Store.Sweep(t.Context(), step.before, step.n); n != step.want || err != nil {
+			t.Errorf("Sweep of at most %d written before %s = %d, %v, want %d", step.n, step.before, n, err, step.want)
 		}
 		h.refresh(t)
 	}
@@ -108,10 +121,11 @@ func testSweep(t *testing.T, h Harness) {
 	}
 }
 
-func tombstone(ref resource.Ref, deleted time.Time) resource.Document {
+// tombstone is of a resource that was deleted long ago, as its source says.
+func tombstone(ref resource.Ref) resource.Document {
 	d := Doc(ref, nil, nil)
 	d.Deleted = true
-	d.State.Deleted = resource.Stamp{Time: deleted.UnixMicro(), Message: "gone"}
+	d.State.Deleted = resource.Stamp{Time: 1000, Message: "gone"}
 	return d
 }
 

@@ -43,6 +43,7 @@ type Sloppy struct {
 	rnd     *rand.Rand
 	seq     int64
 	docs    map[resource.Ref]resource.Document
+	written map[resource.Ref]time.Time         // when each was written last
 	shown   map[resource.Ref]resource.Document // as of the last refresh
 	records map[[2]string]record.Record
 }
@@ -52,6 +53,7 @@ func NewSloppy(types []*catalog.Type, f Faults) *Sloppy {
 	s := &Sloppy{
 		types: map[string]*catalog.Type{}, faults: f, rnd: rand.New(rand.NewPCG(f.Seed, 1)),
 		docs: map[resource.Ref]resource.Document{}, shown: map[resource.Ref]resource.Document{},
+		written: map[resource.Ref]time.Time{},
 		records: map[[2]string]record.Record{},
 	}
 	for _, t := range types {
@@ -151,7 +153,7 @@ func (s *Sloppy) write(d *resource.Document) resource.Written {
 	s.seq++
 	c := *d.Clone()
 	c.Version = s.seq
-	s.docs[d.Ref] = c
+	s.docs[d.Ref], s.written[d.Ref] = c, time.Now()
 	return resource.Written{Version: s.seq}
 }
 
@@ -182,13 +184,10 @@ func (s *Sloppy) Sweep(ctx context.Context, before time.Time, n int) (swept int,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ref, d := range s.docs {
-		at := d.State.Deleted.When()
-		if d.State.Deleted.IsZero() {
-			at = d.Changed
-		}
-		if d.Deleted && at.Before(before) && swept < n {
+		if d.Deleted && s.written[ref].Before(before) && swept < n {
 			delete(s.docs, ref)
 			delete(s.shown, ref)
+			delete(s.written, ref)
 			swept++
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/indexer/resource/wire"
 	"github.com/fresnel-search/fresnel/indexer/sqlite/token"
 )
 
@@ -60,10 +61,9 @@ func decode(raw json.RawMessage) (any, error) {
 	if n := len(raw); n > 1 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : n-1]), nil
 	}
-	var v any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	return v, dec.Decode(&v)
+	r := wire.NewReader(raw)
+	v := r.Any()
+	return v, r.Close()
 }
 
 type rowWriter struct {
