@@ -237,30 +237,33 @@ func (p *parser) escaped(start, first int) (string, error) {
 		}
 		end++
 	}
-	buf := make([]byte, 0, min(end, len(p.src))-start)
-	buf = append(buf, p.src[start:first]...)
+	var text strings.Builder
+	text.Grow(min(end, len(p.src)) - start)
+	text.WriteString(p.src[start:first])
+	var room [utf8.UTFMax]byte
 	for p.pos = first; p.pos < len(p.src); {
 		c := p.src[p.pos]
 		switch {
 		case c == '"':
 			p.pos++
-			if !utf8.Valid(buf) {
+			if !utf8.ValidString(text.String()) {
 				return "", p.fail(BadUTF8, "bytes that are no UTF-8")
 			}
-			return string(buf), nil
+			return text.String(), nil
 		case c < ' ':
 			return "", p.control(p.pos)
 		case c == '\\':
-			var err error
-			if buf, err = p.escape(buf); err != nil {
+			char, err := p.escape(room[:0])
+			if err != nil {
 				return "", err
 			}
+			text.Write(char)
 		default:
 			run := p.pos + 1
 			for run < len(p.src) && p.src[run] != '"' && p.src[run] != '\\' && p.src[run] >= ' ' {
 				run++
 			}
-			buf = append(buf, p.src[p.pos:run]...)
+			text.WriteString(p.src[p.pos:run])
 			p.pos = run
 		}
 	}

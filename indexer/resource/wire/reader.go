@@ -11,7 +11,10 @@ import (
 // maxDepth bounds nesting, as encoding/json does but lower: nothing of ours is deep.
 const maxDepth = 1000
 
-var errSyntax = errors.New("no JSON of the expected form")
+var (
+	errDepth  = errors.New("nested too deep")
+	errSyntax = errors.New("no JSON of the expected form")
+)
 
 // Reader reads one JSON value. After the first error it gives zero values, and Close
 // tells.
@@ -224,6 +227,43 @@ func (r *Reader) Raw() json.RawMessage {
 	return append(make(json.RawMessage, 0, r.i-from), r.b[from:r.i]...)
 }
 
+// Any reads any value as encoding/json would, numbers as json.Number.
+func (r *Reader) Any() any { return r.any(0) }
+
+func (r *Reader) any(depth int) any {
+	if depth > maxDepth {
+		r.Fail(errDepth)
+		return nil
+	}
+	switch r.peek() {
+	case '"':
+		return r.String()
+	case '{':
+		m := make(map[string]any)
+		r.Object(func(name string) bool {
+			m[name] = r.any(depth + 1)
+			return true
+		})
+		return m
+	case '[':
+		list := []any{}
+		r.Array(func() { list = append(list, r.any(depth+1)) })
+		return list
+	case 't', 'f':
+		return r.Bool()
+	case 'n':
+		r.word("null")
+		return nil
+	}
+	r.space()
+	from := r.i
+	r.number()
+	if r.err != nil {
+		return nil
+	}
+	return json.Number(r.b[from:r.i])
+}
+
 // Values reads a map of values; nil for null.
 func (r *Reader) Values() map[string]json.RawMessage {
 	if r.null() {
@@ -273,7 +313,7 @@ func (r *Reader) word(w string) {
 // skip passes any value.
 func (r *Reader) skip(depth int) {
 	if depth > maxDepth {
-		r.Fail(errors.New("nested too deep"))
+		r.Fail(errDepth)
 		return
 	}
 	switch r.peek() {

@@ -199,6 +199,13 @@ func Compact(b []byte) bool {
 	return r.err == nil && r.i == len(b)
 }
 
+// Valid reports whether b is one JSON value.
+func Valid(b []byte) bool {
+	r := Reader{b: b}
+	r.skip(0)
+	return r.Close() == nil
+}
+
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends s as a JSON string without HTML escapes.

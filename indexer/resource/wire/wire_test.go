@@ -144,6 +144,15 @@ func FuzzValue(f *testing.F) {
 		if err != nil {
 			return
 		}
+		var value any
+		dec := json.NewDecoder(bytes.NewReader(b))
+		dec.UseNumber()
+		if err := dec.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(value, wire.NewReader(b).Any()); d != "" || !wire.Valid(b) {
+			t.Errorf("Any(%q): %s", b, d)
+		}
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, b); err != nil {
 			t.Fatal(err)
