@@ -162,7 +162,7 @@ func TestRestrictResolvesDatesOfVisibleFieldsOnly(t *testing.T) {
 	}
 	r = query.Request{Query: query.Range{Field: "created_at", GTE: "soon"}}
 	var e *query.Error
-	if err := p.Restrict(member, &r, now); !errors.As(err, &e) || e.Path != "range.created_at.gte" {
+	if err := p.Restrict(member, &r, now); !errors.As(err, &e) || e.Path != "query.range.created_at.gte" {
 		t.Errorf("Restrict of no date = %v", err)
 	}
 }

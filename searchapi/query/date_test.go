@@ -82,7 +82,29 @@ func TestResolveMakesInstantsOfDatesOnly(t *testing.T) {
 	if err != nil || cmp.Diff(got, again) != "" {
 		t.Errorf("Resolve of what is resolved = %v, %v", again, err)
 	}
-	if _, err := query.Resolve(query.Range{Field: "at", LT: "soon"}, now, isDate); err == nil || err.Error() != `range.at.lt: "soon" is no date of format strict_date_optional_time||epoch_millis` {
-		t.Errorf("Resolve of no date = %v", err)
+}
+
+func TestResolveNamesThePlaceOfAWrongDate(t *testing.T) {
+	fine := query.Term{Field: "name", Value: "soon"}
+	for _, c := range []struct {
+		path string
+		in   query.Node
+	}{
+		{"query.range.at.lt", query.Range{Field: "at", LT: "soon"}},
+		{"query.bool.must[1].range.at.gte", query.Bool{Must: []query.Node{fine, query.Range{Field: "at", GTE: "soon"}}}},
+		{"query.bool.must_not[0].bool.filter[0].term.at", query.Bool{MustNot: []query.Node{
+			query.Bool{Filter: []query.Node{query.Term{Field: "at", Value: "soon"}}},
+		}}},
+		{"query.bool.should[0].terms.at[1]", query.Bool{Should: []query.Node{
+			query.Terms{Field: "at", Values: []query.Value{"2026", "soon"}},
+		}}},
+		{"query.nested.query.match.at", query.Nested{Path: "x", Query: query.Match{Fields: []string{"at"}, Text: "soon"}}},
+		{"query.match_phrase.at", query.MatchPhrase{Fields: []string{"at"}, Text: "soon"}},
+	} {
+		_, err := query.Resolve(c.in, time.Now(), func(f string) bool { return f == "at" })
+		want := c.path + `: "soon" is no date of format strict_date_optional_time||epoch_millis`
+		if err == nil || err.Error() != want {
+			t.Errorf("Resolve = %v, want %s", err, want)
+		}
 	}
 }

@@ -189,7 +189,7 @@ func sortKey(path, name string, v any) (Sort, error) {
 		return Sort{}, err
 	}
 	if strings.HasPrefix(name, "_") && name != "_score" && name != idField && name != typeField {
-		return Sort{}, unknown("", name, "sort key", []string{"_score", idField, typeField})
+		return Sort{}, unknown("sort", name, "sort key", []string{"_score", idField, typeField})
 	}
 	if s, ok := v.(string); ok {
 		v = object{{"order", s}}

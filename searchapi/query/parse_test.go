@@ -112,6 +112,7 @@ func TestParseRefusesWhatItDoesNotKnowAtItsPath(t *testing.T) {
 		{"too deep paging", `{"from":9990,"size":11}`, "from", "10000"},
 		{"a sort key", `{"sort":{"a":"up"}}`, "sort.a.order", "asc, desc"},
 		{"a sort option", `{"sort":[{"a":{"ordr":"asc"}}]}`, "sort[0].a.ordr", "did you mean order?"},
+		{"a script to sort by", `{"sort":[{"_script":{}}]}`, "sort._script", "_score"},
 		{"a source", `{"_source":5}`, "_source", "a number"},
 		{"too deep", `{"query":` + deep + `}`, "query" + strings.Repeat(".bool.must", 32), "32 deep"},
 		{"too many clauses", `{"query":` + many + `}`, "query.bool.should[1023]", "1024 clauses"},

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"strconv"
 	"time"
 )
 
@@ -15,7 +16,7 @@ const Instant = "2006-01-02T15:04:05.000000000Z"
 // is pure; now is what now means.
 func Resolve(n Node, now time.Time, isDate func(field string) bool) (Node, error) {
 	r := resolver{now: now, isDate: isDate}
-	return r.node(n)
+	return r.node(n, "query")
 }
 
 type resolver struct {
@@ -23,32 +24,33 @@ type resolver struct {
 	isDate func(string) bool
 }
 
-func (r resolver) node(n Node) (Node, error) {
+// node resolves one clause; path names it in errors.
+func (r resolver) node(n Node, path string) (Node, error) {
 	switch n := n.(type) {
 	case Range:
-		return r.ranges(n)
+		return r.ranges(n, join(join(path, "range"), n.Field))
 	case Term:
 		if r.isDate(n.Field) {
-			return r.span(n.Field, n.Value, n.Boost)
+			return r.span(Range{Field: n.Field, Boost: n.Boost}, n.Value, join(join(path, "term"), n.Field))
 		}
 	case Terms:
 		if r.isDate(n.Field) {
-			return r.spans(n)
+			return r.spans(n, join(join(path, "terms"), n.Field))
 		}
 	case Match:
 		if len(n.Fields) == 1 && r.isDate(n.Fields[0]) {
-			s, err := r.span(n.Fields[0], n.Text, n.Boost)
+			s, err := r.span(Range{Field: n.Fields[0], Boost: n.Boost}, n.Text, join(join(path, "match"), n.Fields[0]))
 			return softly(s, err, n.Lenient)
 		}
 	case MatchPhrase:
 		if len(n.Fields) == 1 && r.isDate(n.Fields[0]) {
-			s, err := r.span(n.Fields[0], n.Text, n.Boost)
+			s, err := r.span(Range{Field: n.Fields[0], Boost: n.Boost}, n.Text, join(join(path, "match_phrase"), n.Fields[0]))
 			return softly(s, err, n.Lenient)
 		}
 	case Bool:
-		return r.boolean(n)
+		return r.boolean(n, join(path, "bool"))
 	case Nested:
-		q, err := r.node(n.Query)
+		q, err := r.node(n.Query, join(join(path, "nested"), "query"))
 		n.Query = q
 		return n, err
 	}
@@ -63,25 +65,28 @@ func softly(n Node, err error, lenient bool) (Node, error) {
 	return n, err
 }
 
-func (r resolver) boolean(b Bool) (Node, error) {
-	for _, part := range []*[]Node{&b.Must, &b.Filter, &b.Should, &b.MustNot} {
-		if len(*part) == 0 {
+func (r resolver) boolean(b Bool, path string) (Node, error) {
+	for _, part := range []struct {
+		key   string
+		nodes *[]Node
+	}{{"must", &b.Must}, {"filter", &b.Filter}, {"should", &b.Should}, {"must_not", &b.MustNot}} {
+		if len(*part.nodes) == 0 {
 			continue
 		}
-		out := make([]Node, len(*part))
-		for i, n := range *part {
-			m, err := r.node(n)
+		out := make([]Node, len(*part.nodes))
+		for i, n := range *part.nodes {
+			m, err := r.node(n, join(path, part.key)+"["+strconv.Itoa(i)+"]")
 			if err != nil {
 				return nil, err
 			}
 			out[i] = m
 		}
-		*part = out
+		*part.nodes = out
 	}
 	return b, nil
 }
 
-func (r resolver) ranges(n Range) (Node, error) {
+func (r resolver) ranges(n Range, path string) (Node, error) {
 	if !r.isDate(n.Field) {
 		return n, nil
 	}
@@ -97,7 +102,7 @@ func (r resolver) ranges(n Range) (Node, error) {
 		spec.Up = b.up
 		t, err := ParseDate(*b.v, spec)
 		if err != nil {
-			err = &Error{Path: join(join("range", n.Field), b.key), Detail: err.Error()}
+			err = &Error{Path: join(path, b.key), Detail: err.Error()}
 			return softly(nil, err, n.Lenient)
 		}
 		*b.v = t.Format(Instant)
@@ -106,23 +111,24 @@ func (r resolver) ranges(n Range) (Node, error) {
 	return n, nil
 }
 
-// span is the range of all instants that a date stands for.
-func (r resolver) span(field string, v Value, boost float64) (Node, error) {
+// span makes of to the range of all instants that a date stands for.
+func (r resolver) span(to Range, v Value, path string) (Node, error) {
 	from, err := ParseDate(v, DateSpec{Now: r.now})
 	if err != nil {
-		return nil, &Error{Path: join("query", field), Detail: err.Error()}
+		return nil, &Error{Path: path, Detail: err.Error()}
 	}
-	to, err := ParseDate(v, DateSpec{Now: r.now, Up: true})
+	until, err := ParseDate(v, DateSpec{Now: r.now, Up: true})
 	if err != nil {
-		return nil, &Error{Path: join("query", field), Detail: err.Error()}
+		return nil, &Error{Path: path, Detail: err.Error()}
 	}
-	return Range{Field: field, GTE: from.Format(Instant), LTE: to.Format(Instant), Boost: boost}, nil
+	to.GTE, to.LTE = from.Format(Instant), until.Format(Instant)
+	return to, nil
 }
 
-func (r resolver) spans(n Terms) (Node, error) {
+func (r resolver) spans(n Terms, path string) (Node, error) {
 	b := Bool{Boost: n.Boost}
-	for _, v := range n.Values {
-		s, err := r.span(n.Field, v, 0)
+	for i, v := range n.Values {
+		s, err := r.span(Range{Field: n.Field}, v, path+"["+strconv.Itoa(i)+"]")
 		if err != nil {
 			return nil, err
 		}
