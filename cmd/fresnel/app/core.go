@@ -35,35 +35,22 @@ func (s *system) startIndexer(context.Context) error {
 
 // startListener has the services' topics turned into mutations.
 func (s *system) startListener(context.Context) error {
+	room := room{broker: s.broker, waiting: s.indexer.Lag}
 	l, err := listener.New(s.Config.Listener.Config, listener.Deps{
-		Catalog: s.catalog, Producer: s.faults.listening(s.kafka), Records: s.store, MutationLag: s.indexer.Lag,
+		Catalog: s.catalog, Producer: s.faults.listening(frugal{s.kafka, room}), Records: s.store, MutationLag: s.indexer.Lag,
 		Logger: s.Log.With("component", "listener"), Registerer: s.reg,
 	})
 	if err != nil {
 		return err
 	}
 	s.listener = l
-	group := kafka.GroupConfig{Group: s.Config.Listener.Group, Topics: s.Config.Listener.Topics, Hold: s.hold}
+	group := kafka.GroupConfig{Group: s.Config.Listener.Group, Topics: s.Config.Listener.Topics, Hold: func(p stream.Partition) bool { return l.Hold(p) || room.short() }}
 	if p := s.Config.Listener.TopicPattern; p != "" {
 		group.Patterns = []*regexp.Regexp{whole(p)}
 	}
 	s.add("listener", func(ctx context.Context) error { return s.kafka.Consume(ctx, group, s.faults.handling(l.NewHandler)) }, nil)
 	s.check("listener", s.consuming(s.Config.Listener.Group))
 	return nil
-}
-
-// hold reports whether a source partition waits: because the listener says so, or
-// because the embedded broker is nearly full. Without mutations to
-// be folded waiting would free nothing, so then it never waits.
-func (s *system) hold(p stream.Partition) bool {
-	if s.listener.Hold(p) {
-		return true
-	}
-	if s.broker == nil {
-		return false
-	}
-	u := s.broker.Usage()
-	return u.Bytes >= u.Cap/10*9 && s.indexer.Lag() > 0
 }
 
 // whole is a pattern, already checked, that must match a whole name.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Broker is a running embedded broker.
@@ -103,7 +104,10 @@ func (b *Broker) open() error {
 // options are kfake's settings. What it would do by itself to old records is
 // switched off: see the package comment.
 func (b *Broker) options(ln net.Listener) []kfake.Opt {
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.Produce), 12) // from 13 on, topics have no names, and the gate asks for those
 	return []kfake.Opt{
+		kfake.MaxVersions(versions),
 		kfake.Ports(0),
 		kfake.ClusterID("fresnel-embedded"),
 		kfake.DataDir(b.cfg.Dir),
