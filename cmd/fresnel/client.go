@@ -33,7 +33,8 @@ func (c *client) flags(cmd *cobra.Command) {
 		url = "http://127.0.0.1:9393"
 	}
 	cmd.PersistentFlags().StringVar(&c.url, "url", url, "the server's address (environment FRESNEL_URL)")
-	cmd.PersistentFlags().StringVar(&c.token, "token", os.Getenv("FRESNEL_TOKEN"), "X-Auth-Token to send (environment FRESNEL_TOKEN)")
+	// No default here: help prints defaults, and a token is a secret.
+	cmd.PersistentFlags().StringVar(&c.token, "token", "", "X-Auth-Token to send (environment FRESNEL_TOKEN)")
 }
 
 // call sends a request with a JSON body, if one is given, and decodes the answer
@@ -54,8 +55,12 @@ func (c *client) call(ctx context.Context, method, path string, body, into any) 
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if c.token != "" {
-		req.Header.Set("X-Auth-Token", c.token)
+	token := c.token
+	if token == "" {
+		token = os.Getenv("FRESNEL_TOKEN")
+	}
+	if token != "" {
+		req.Header.Set("X-Auth-Token", token)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

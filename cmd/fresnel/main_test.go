@@ -271,9 +271,30 @@ func TestClientsShowWhatTheServerSays(t *testing.T) {
 	})
 }
 
+func TestTokenOfTheEnvironmentIsSentAndNotShown(t *testing.T) {
+	t.Setenv("FRESNEL_TOKEN", "s3cret")
+	sent := make(chan string, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent <- r.Header.Get("X-Auth-Token")
+	}))
+	t.Cleanup(srv.Close)
+	if r := fresnel(t, "search", "--help"); r.code != 0 || strings.Contains(r.out, "s3cret") {
+		t.Errorf("search --help: exit code %d, prints:\n%s", r.code, r.out)
+	}
+	fresnel(t, "search", "x", "--url", srv.URL)
+	select {
+	case token := <-sent:
+		if token != "s3cret" {
+			t.Errorf("sent the token %q", token)
+		}
+	default:
+		t.Error("sent no request")
+	}
+}
+
 func TestSearchRequestSaysWhatTheFlagsSay(t *testing.T) {
 	t.Parallel()
-	o := searchOptions{output: "table", limit: 3, types: []string{"OS::Nova::Server"}, sort: "name:desc"}
+	o := searchOptions{output: "table", limit: 3, types: []string{"OS::Nova::Server"}, sort: "name:desc", all: true}
 	body, err := o.request([]string{"web"})
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +303,7 @@ func TestSearchRequestSaysWhatTheFlagsSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"limit":3,"query":{"query_string":{"lenient":true,"query":"web"}},"sort":[{"name":{"order":"desc"}}],"type":["OS::Nova::Server"],"version":true}`
+	want := `{"all_projects":true,"limit":3,"query":{"query_string":{"lenient":true,"query":"web"}},"sort":[{"name":{"order":"desc"}}],"type":["OS::Nova::Server"],"version":true}`
 	if string(got) != want {
 		t.Errorf("request %s, want %s", got, want)
 	}

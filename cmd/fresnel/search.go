@@ -18,6 +18,7 @@ type searchOptions struct {
 	output string
 	limit  int
 	sort   string
+	all    bool
 }
 
 func searchCommand(out io.Writer) *cobra.Command {
@@ -28,7 +29,8 @@ func searchCommand(out io.Writer) *cobra.Command {
 		Long:  `Search resources in Lucene syntax over all fields, or with --json in the query DSL.`,
 		Example: `  fresnel search web-1
   fresnel search 'status:active AND name:web*' --type OS::Nova::Server
-  fresnel search --json '{"term": {"status": "error"}}' --output json`,
+  fresnel search --json '{"term": {"status": "error"}}' --output json
+  fresnel search 'status:error' --all-projects`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := o.request(args)
@@ -51,6 +53,7 @@ func searchCommand(out io.Writer) *cobra.Command {
 	f.StringVar(&o.json, "json", "", "a query in the query DSL instead of text")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 	f.IntVarP(&o.limit, "limit", "n", 25, "hits to show")
+	f.BoolVar(&o.all, "all-projects", false, "what every project has, for admins")
 	f.StringVar(&o.sort, "sort", "", "a field to sort by; FIELD:desc for descending")
 	return cmd
 }
@@ -73,6 +76,9 @@ func (o *searchOptions) request(args []string) (map[string]any, error) {
 	}
 	if len(o.types) > 0 {
 		body["type"] = o.types
+	}
+	if o.all {
+		body["all_projects"] = true
 	}
 	if field, order, ok := strings.Cut(o.sort, ":"); field != "" {
 		if !ok {
