@@ -50,8 +50,9 @@ proto: ## regenerate the plugin contract; needs protoc 3.21
 	PATH="$(CURDIR)/bin:$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative \
 		plugins/publisherv1/publisher.proto
 
-golden: ## rewrite golden files from what the code does now
+golden: ## rewrite golden files and the README's example from what the code does now
 	$(GO) test ./indexer/catalog/... -run Golden -update
+	$(GO) test ./test -run TestSubscriptionsGet -update
 
 clean: ## remove what was built and the default data folder
 	rm -rf bin fresnel-data
