@@ -15,7 +15,7 @@ import (
 // The largest batch handed to a handler.
 const (
 	batchRecords = 1000
-	batchBytes   = 5 << 20
+	batchBytes   = 1 << 20
 )
 
 // feed reads one partition from an offset on, ahead of whoever takes from it, up
