@@ -33,14 +33,15 @@ listener: {kafka: {embedded: {listen: KAFKA_ADDR, cap_bytes: %d, trim_interval: 
 type flood struct {
 	topic   string
 	n       int
+	padding int          // bytes, twice in a record
 	acked   atomic.Int64 // records
 	refused atomic.Int64 // attempts
 	done    chan struct{}
 }
 
-func startFlood(t *testing.T, broker, topic string, n int) *flood {
+func startFlood(t *testing.T, broker string, f *flood) *flood {
 	t.Helper()
-	f := &flood{topic: topic, n: n, done: make(chan struct{})}
+	f.done = make(chan struct{})
 	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.AllowAutoTopicCreation(), kgo.DialTimeout(time.Second),
 		kgo.RecordDeliveryTimeout(2*time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
 	if err != nil {
@@ -60,12 +61,12 @@ func startFlood(t *testing.T, broker, topic string, n int) *flood {
 }
 
 func (f *flood) run(ctx context.Context, cl *kgo.Client) {
-	random := rand.New(rand.NewPCG(1, 2))
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // padding
 	at := time.Now().Add(-time.Hour)
 	for next := 0; next < f.n && ctx.Err() == nil; {
 		var batch []*kgo.Record
 		for ; next < f.n && len(batch) < 200; next++ {
-			padding := make([]byte, floodPadding) // that does not compress to nothing
+			padding := make([]byte, f.padding) // that does not compress to nothing
 			for i := range padding {
 				padding[i] = byte(random.Uint32())
 			}
@@ -217,7 +218,7 @@ func full(t *testing.T, topic string) {
 	hold := s.File("hold", "")
 	s.Start("FRESNEL_HOLD_INDEXER=" + hold)
 	disk := watch(t, filepath.Join(s.Data(), "kafka"))
-	f := startFlood(t, s.Kafka, topic, floodRecords)
+	f := startFlood(t, s.Kafka, &flood{topic: topic, n: floodRecords, padding: floodPadding})
 	s.Eventually("the broker is full", f.stuck())
 	playing := startCommand(t, s, "play", "--brokers", s.Kafka, "notifications/glance.jsonl.gz")
 	s.Eventually("play says so", func() error {
