@@ -161,7 +161,7 @@ func TestEveryDeliveryIsAnsweredBeforeTheDeadline(t *testing.T) {
 		return ctx.Err()
 	})
 	for _, uri := range []string{"test:polite", "test:deaf"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		got, err := publish(ctx, c, batch(uri, "quick", "a", "b", "c"))
 		cancel()
 		if err != nil || len(got) != 4 || got["quick"] != "delivered" {
