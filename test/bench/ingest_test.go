@@ -42,7 +42,7 @@ func ingest(b *testing.B, r *report) {
 	all := took + time.Since(produced)
 	each := (cpu(s.PID()) - before) / time.Duration(n)
 	written := metric(b, s, "fresnel_indexer_documents_total")
-	after := rss(s.PID())
+	after, own := rss(s.PID()), status(s.PID(), "RssAnon")
 	var records []stream.Record
 	for rec := range (play.Options{Copies: ingestCopies}).Records(recorded) {
 		records = append(records, rec)
@@ -54,7 +54,7 @@ func ingest(b *testing.B, r *report) {
 	r.rate(fmt.Sprintf("recorded mix, distinct ids: notifications (%d µs of CPU each)", each.Microseconds()), per(float64(n)), bare, through, "5 000/s")
 	r.rate("... of them dispatched (the others are ignored by rule)", per(float64(books["listener"].Outcomes["dispatched"])), bare, "as above", "")
 	r.rate("... documents written", per(written), bare, "as above", "")
-	r.size("RSS of core after the run", after, idle, "before it", "150 MiB")
+	r.size(fmt.Sprintf("RSS of core after the run (%s without the binary)", mib(own)), after, idle, "before it", "150 MiB")
 }
 
 // warmTopics makes the server read all topics of the records: it looks for new ones
