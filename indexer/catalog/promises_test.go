@@ -40,6 +40,9 @@ func TestNoSecretReachesAMutation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !slices.ContainsFunc([]string{"gAAAA", `"key":`, "auth_password", "chap"}, func(s string) bool { return bytes.Contains(raw, []byte(s)) }) {
+			continue // a look is much cheaper than the expression
+		}
 		for _, m := range secret.FindAllStringSubmatch(string(raw), -1) {
 			// Of members named "key" only those of DNS transfers and signatures are secrets.
 			if m[1] != "" && !strings.HasPrefix(n.EventType, "dns.") {
