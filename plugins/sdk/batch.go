@@ -10,7 +10,8 @@ import (
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 )
 
-// errNoRoom says that the plugin was too busy to make the attempt.
+// errNoRoom says that the plugin was too busy to make the attempt. That speaks for the
+// plugin, so that the host sends less at a time and counts no attempt.
 var errNoRoom = &Failure{Code: "busy", Err: errors.New("no room for an attempt in time")}
 
 // batch runs one Publish call.

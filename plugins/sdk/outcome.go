@@ -81,7 +81,10 @@ func result(deliveryID string, err error, took time.Duration, secrets map[string
 	f := classify(err)
 	message := clip(scrub(err.Error(), secrets))
 	scope := publisherv1.Scope_SCOPE_DELIVERY
-	if f.Destination {
+	switch {
+	case f == errNoRoom:
+		scope = publisherv1.Scope_SCOPE_PUBLISHER
+	case f.Destination:
 		scope = publisherv1.Scope_SCOPE_DESTINATION
 	}
 	if f.Final {

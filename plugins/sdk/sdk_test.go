@@ -170,6 +170,34 @@ func TestEveryDeliveryIsAnsweredBeforeTheDeadline(t *testing.T) {
 	}
 }
 
+// What found no room was not attempted: it must cost its delivery nothing.
+func TestDeliveriesWithoutRoomBlameThePublisher(t *testing.T) {
+	c := open(t, func(ctx context.Context, _ *testConfig, _ *sdk.Destination[testOptions], _ *sdk.Event) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	got, err := publish(ctx, c, batch("test:", "a", "b", "c", "d", "e", "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempted, busy := 0, 0
+	for id, outcome := range got {
+		switch {
+		case strings.HasPrefix(outcome, fmt.Sprintf("retry timeout 0s %d", publisherv1.Scope_SCOPE_DELIVERY)):
+			attempted++
+		case strings.HasPrefix(outcome, fmt.Sprintf("retry busy 0s %d", publisherv1.Scope_SCOPE_PUBLISHER)):
+			busy++
+		default:
+			t.Errorf("%s: %s", id, outcome)
+		}
+	}
+	if attempted != 4 || busy != 2 {
+		t.Errorf("%d attempts timed out and %d found no room, want 4 and 2: %v", attempted, busy, got)
+	}
+}
+
 func TestFastDeliveriesAreAckedBeforeSlowOnes(t *testing.T) {
 	fastAcked := make(chan struct{})
 	c := open(t, func(ctx context.Context, _ *testConfig, _ *sdk.Destination[testOptions], ev *sdk.Event) error {
