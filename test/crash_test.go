@@ -116,9 +116,10 @@ func (c *crashes) round(crash string, after time.Duration) {
 func (c *crashes) play(cloud []stream.Record) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	ended := c.s.Ended()
 	go func() {
 		select {
-		case <-c.s.Ended():
+		case <-ended:
 			cancel()
 		case <-ctx.Done():
 		}
