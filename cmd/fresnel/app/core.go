@@ -35,7 +35,10 @@ func (s *system) startIndexer(context.Context) error {
 
 // startListener has the services' topics turned into mutations.
 func (s *system) startListener(context.Context) error {
-	room := room{broker: s.broker, waiting: s.indexer.Lag}
+	room := room{waiting: s.indexer.Lag}
+	if s.broker != nil {
+		room.usage = s.broker.Usage
+	}
 	l, err := listener.New(s.Config.Listener.Config, listener.Deps{
 		Catalog: s.catalog, Producer: s.faults.listening(frugal{s.kafka, room}), Records: s.store, MutationLag: s.indexer.Lag,
 		Logger: s.Log.With("component", "listener"), Registerer: s.reg,

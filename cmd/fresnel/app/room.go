@@ -13,28 +13,28 @@ import (
 const frugalChunk = 100
 
 // room is what is left below the embedded broker's cap, which takes all that we
-// append ourselves. Any other Kafka has room enough: broker is nil.
+// append ourselves. Any other Kafka has room enough: usage is nil.
 type room struct {
-	broker  *embedded.Broker
+	usage   func() embedded.Usage
 	waiting func() int64 // mutations that are appended but not handled
 }
 
 // scarce reports whether a few large batches could reach the cap.
 func (r room) scarce() bool {
-	if r.broker == nil {
+	if r.usage == nil {
 		return false
 	}
-	u := r.broker.Usage()
+	u := r.usage()
 	return u.Bytes >= u.Cap/2
 }
 
 // short reports whether the listener has to wait for the indexer. While no mutation
 // waits to be handled it never has to: waiting would free nothing.
 func (r room) short() bool {
-	if r.broker == nil {
+	if r.usage == nil {
 		return false
 	}
-	u := r.broker.Usage()
+	u := r.usage()
 	return u.Bytes >= u.Cap/10*9 && r.waiting() > 0
 }
 
