@@ -68,7 +68,7 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	defer stop()
 	fmt.Fprintf(d.out, "1. Playing recorded notifications of a real cloud from %v.\n   Receiving on http://%s/hook what the subscription \"demo\" delivers:\n\n", d.recordings, d.listen)
-	p := playOptions{brokers: d.brokers, errs: d.errs}
+	p := playOptions{brokers: d.brokers, errs: d.errs, reach: playReach}
 	if err := p.run(ctx, d.recordings); err != nil {
 		return err
 	}

@@ -114,6 +114,9 @@ func TestMistypedCommandsAreExplained(t *testing.T) {
 		{"search a --json {}", "either a text or --json"},
 		{"search --json {", "--json: not valid JSON"},
 		{"play /nowhere", "/nowhere"},
+		{"play x --rate -1", "--rate -1: cannot be below 0"},
+		{"play x --duplicate 0", "--duplicate 0: must be at least 1"},
+		{"play x --copies -2", "--copies -2: must be at least 1"},
 		{"catalog check /nowhere", "/nowhere"},
 	} {
 		t.Run(c.args, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"time"
 
@@ -26,19 +27,23 @@ const playBatch = 500
 // playPartitions is how many partitions a topic gets that does not exist yet.
 const playPartitions = 4
 
+// playReach bounds reaching Kafka and making the topics.
+const playReach = 15 * time.Second
+
 // playOptions are the flags of play.
 type playOptions struct {
 	play.Options
 	config  string
 	brokers []string
 	rate    float64
+	reach   time.Duration
 	seed    int64
 	errs    io.Writer
 	refused bool // the broker was full, and that was said
 }
 
 func playCommand(errs io.Writer) *cobra.Command {
-	o := playOptions{errs: errs}
+	o := playOptions{errs: errs, reach: playReach}
 	cmd := &cobra.Command{
 		Use:   "play FILE|DIR...",
 		Short: "Produce recorded notifications to Kafka",
@@ -49,6 +54,9 @@ func playCommand(errs io.Writer) *cobra.Command {
   fresnel play test/day --shuffle 7 --duplicate 3`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("shuffle") {
 				seed := uint64(o.seed)
 				o.Shuffle = &seed
@@ -66,6 +74,19 @@ func playCommand(errs io.Writer) *cobra.Command {
 	return cmd
 }
 
+// check refuses numbers that mean nothing.
+func (o *playOptions) check() error {
+	switch {
+	case o.rate < 0 || math.IsNaN(o.rate):
+		return fmt.Errorf("--rate %v: cannot be below 0", o.rate)
+	case o.Duplicate < 1:
+		return fmt.Errorf("--duplicate %d: must be at least 1", o.Duplicate)
+	case o.Copies < 1:
+		return fmt.Errorf("--copies %d: must be at least 1", o.Copies)
+	}
+	return nil
+}
+
 func (o *playOptions) run(ctx context.Context, paths []string) error {
 	recorded, err := play.Load(paths...)
 	if err != nil {
@@ -80,10 +101,17 @@ func (o *playOptions) run(ctx context.Context, paths []string) error {
 			fmt.Fprintln(o.errs, "fresnel: close Kafka:", err)
 		}
 	}()
-	if err := c.EnsureTopics(ctx, topicsOf(recorded)...); err != nil {
+	if err := o.topics(ctx, c, recorded); err != nil {
 		return fmt.Errorf("%w; is Kafka there? an embedded one runs in `fresnel serve`", err)
 	}
 	return o.produce(ctx, c, recorded)
+}
+
+// topics makes the topics that are not there. The client tries for as long as it may.
+func (o *playOptions) topics(ctx context.Context, c *kafka.Client, recorded []stream.Record) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.reach, fmt.Errorf("no answer in %s", o.reach))
+	defer cancel()
+	return c.EnsureTopics(ctx, topicsOf(recorded)...)
 }
 
 // connect makes a client of the Kafka that is asked for.
@@ -110,23 +138,18 @@ func (o *playOptions) connect() (*kafka.Client, error) {
 func topicsOf(recorded []stream.Record) []kafka.Topic {
 	parts := map[string]int{}
 	for _, r := range recorded {
-		parts[r.Topic] = max(parts[r.Topic], playPartitions, r.Partition+1)
+		parts[r.Topic] = max(parts[r.Topic], 1, r.Partition+1)
 	}
 	topics := make([]kafka.Topic, 0, len(parts))
 	for name, n := range parts {
-		topics = append(topics, kafka.Topic{Name: name, Partitions: n})
+		topics = append(topics, kafka.Topic{Name: name, Partitions: max(n, playPartitions), Least: n})
 	}
 	return topics
 }
 
 func (o *playOptions) produce(ctx context.Context, p stream.Producer, recorded []stream.Record) error {
 	bar := progress(o.errs, o.Count(len(recorded)))
-	limit := rate.NewLimiter(rate.Inf, playBatch)
-	size := playBatch
-	if o.rate > 0 {
-		limit.SetLimit(rate.Limit(o.rate))
-		size = max(1, min(playBatch, int(o.rate/50)))
-	}
+	limit, size := o.pace()
 	begin, sent := time.Now(), 0
 	batch := make([]stream.Record, 0, size)
 	flush := func() error {
@@ -155,6 +178,16 @@ func (o *playOptions) produce(ctx context.Context, p stream.Producer, recorded [
 	took := time.Since(begin)
 	fmt.Fprintf(o.errs, "played %d records in %s (%.0f/s)\n", sent, took.Round(time.Millisecond), float64(sent)/took.Seconds())
 	return bar.Finish()
+}
+
+// pace is the rate as a limit, and how many records make a batch: at most what is due
+// in a fiftieth of a second, so that no burst stands at the beginning.
+func (o *playOptions) pace() (*rate.Limiter, int) {
+	if o.rate == 0 {
+		return rate.NewLimiter(rate.Inf, playBatch), playBatch
+	}
+	size := max(1, min(playBatch, int(o.rate/50)))
+	return rate.NewLimiter(rate.Limit(o.rate), size), size
 }
 
 // produceAll produces the batch; while the broker is full it says so once and waits

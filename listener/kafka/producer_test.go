@@ -145,6 +145,19 @@ func TestEnsureTopicsRefusesAnotherPartitionCount(t *testing.T) {
 	}
 }
 
+func TestEnsureTopicsTakesMorePartitionsIfTheyWillDo(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, startBroker(t, t.TempDir()).Addr())
+	ensure(t, c, "wide", 6)
+	if err := c.EnsureTopics(t.Context(), kafka.Topic{Name: "wide", Partitions: 4, Least: 1}); err != nil {
+		t.Errorf("6 partitions where 1 is enough: %v", err)
+	}
+	err := c.EnsureTopics(t.Context(), kafka.Topic{Name: "wide", Partitions: 8, Least: 7})
+	if err == nil || !strings.Contains(err.Error(), "topic wide has 6 partitions, needs 7") {
+		t.Errorf("6 partitions where 7 are needed: %v", err)
+	}
+}
+
 // A broker that accepts connections and says nothing must not hold up a client
 // that knows another.
 func TestSilentBrokerIsPassedOver(t *testing.T) {

@@ -19,13 +19,15 @@ type Topic struct {
 	Name string
 	// Partitions is how many it gets when it is created; 0 leaves that to the broker.
 	Partitions int
+	// Least is how many are enough if the topic is there; 0 asks for Partitions.
+	Least int
 	// Configs are the broker's settings for it, such as retention.ms.
 	Configs map[string]string
 }
 
 // EnsureTopics creates the topics that are not there and returns when all can be
 // used. A topic that is there stays as it is; one with another number of partitions
-// is an error, because keys would move.
+// is an error, because keys would move, unless Least says that more will do.
 func (c *Client) EnsureTopics(ctx context.Context, topics ...Topic) error {
 	return persist(ctx, func() error { return c.ensure(ctx, topics) })
 }
@@ -41,6 +43,10 @@ func (c *Client) ensure(ctx context.Context, topics []Topic) error {
 		switch {
 		case !found:
 			missing = append(missing, creation(t))
+		case t.Least > 0:
+			if n < t.Least {
+				return fmt.Errorf("topic %s has %d partitions, needs %d: %w", t.Name, n, t.Least, kafka.InvalidPartitionNumber)
+			}
 		case t.Partitions > 0 && n != t.Partitions:
 			return fmt.Errorf("topic %s has %d partitions, want %d: %w", t.Name, n, t.Partitions, kafka.InvalidPartitionNumber)
 		}
