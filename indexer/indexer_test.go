@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"pgregory.net/rapid"
 
@@ -81,7 +82,14 @@ func disturb(w *world, rng *rand.Rand, n int) *int {
 
 // TestEveryPortCallMayFailOrDie goes through all port calls of one history, in each
 // of four ways: an error or a crash, before or after it was done.
-func TestEveryPortCallMayFailOrDie(t *testing.T) {
+func TestEveryPortCallMayFailOrDie(t *testing.T) { inBubble(testEveryPortCall)(t) }
+
+// inBubble makes the pauses between attempts take no time.
+func inBubble(f func(*testing.T)) func(*testing.T) {
+	return func(t *testing.T) { synctest.Test(t, f) }
+}
+
+func testEveryPortCall(t *testing.T) {
 	tell := func(w *world) {
 		w.tell(
 			said(resource.Full, ref("Net", 0), 1, map[string]any{"project": "a"}),

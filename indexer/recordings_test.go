@@ -71,7 +71,7 @@ func TestRecordingsBearCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, glob := range []string{"notifications/*.jsonl.gz", "day/*notifications*.jsonl.gz"} {
-		t.Run(glob, func(t *testing.T) {
+		t.Run(glob, inBubble(func(t *testing.T) {
 			ms := recorded(t, c, glob)
 			w := newWorld(t, c, 4)
 			w.config.CascadePage = 3
@@ -88,7 +88,7 @@ func TestRecordingsBearCrashes(t *testing.T) {
 			check(t, w)
 			t.Logf("%d mutations told, %d in the log, %d documents, %d changes, %d port calls, %d visits",
 				len(ms), len(w.log[0])+len(w.log[1])+len(w.log[2])+len(w.log[3]), len(w.docs), len(w.changes), w.calls, *visits)
-		})
+		}))
 	}
 }
 
