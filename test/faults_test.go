@@ -58,11 +58,8 @@ func TestErrorRecordOvertakesABacklog(t *testing.T) {
 	}
 	left := backlogRecords - b.Books["indexer"].Input
 	t.Logf("searchable after %s, with %d of %d records of the backlog still to be folded", took.Round(time.Millisecond), left, backlogRecords)
-	if left <= 0 {
-		t.Error("the backlog is gone: nothing was tested")
-	}
-	if took > 3*time.Second { // 1 s where the machine has nothing else to do
-		t.Errorf("the error record took %s", took)
+	if left < backlogRecords/10 { // where the machine has nothing else to do it takes less than a second
+		t.Errorf("the error record waited for the backlog: %d of %d records are left", left, backlogRecords)
 	}
 	settled(t, s, backlogRecords+2, "")
 }
@@ -225,7 +222,7 @@ func TestDestinationsThatMisbehaveAreDealtWithAndDelayNoOther(t *testing.T) {
 	t.Logf("healthy after %s", time.Since(begin).Round(time.Millisecond))
 	s.Eventually("those that answered once in a bad way have everything", taken("flaky", "limited", "hanging"))
 	t.Logf("all that recover after %s", time.Since(begin).Round(time.Millisecond))
-	if took := ends["healthy"].lastTaken().Sub(begin); took > 5*time.Second {
+	if took := ends["healthy"].lastTaken().Sub(begin); took > 8*time.Second {
 		t.Errorf("the healthy destination waited %s for its last delivery", took)
 	}
 	for id, at := range ends["limited"].times {
