@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fresnel-search/fresnel/cmd/fresnel/app"
 	"github.com/fresnel-search/fresnel/configs"
 )
 
@@ -17,15 +18,19 @@ func configCommand(out io.Writer) *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a configuration file: every mistake with its line, and what was meant",
-		Long: `Checks a configuration file as serve does at its start, the files with secrets
-included, and says all that is wrong with it.`,
+		Long: `Checks a configuration file as serve does at its start and says all that is wrong
+with it: in the file, in those with secrets and tokens, and in the resource types.`,
 		Example: "  fresnel config check /etc/fresnel.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if _, err := configs.Load(args[0]); err != nil {
+			c, err := configs.Load(args[0])
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(out, "%s: ok\n", args[0])
+			if err := app.Check(c); err != nil {
+				return fmt.Errorf("%s:\n%w", args[0], err)
+			}
+			_, err = fmt.Fprintf(out, "%s: ok\n", args[0])
 			return err
 		},
 	})

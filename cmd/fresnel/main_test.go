@@ -161,6 +161,33 @@ func TestConfigCheckTellsByItsExitCode(t *testing.T) {
 	}
 }
 
+func TestConfigCheckLooksIntoTheFilesThatServeNeeds(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"types/a.yaml": "type: OS::Test::Thing\nplurl: things\n",
+		"tokens.yaml":  "- {sha256: x}\n",
+		"c.yaml": "catalog: {dir: types}\nsearchapi: {identity: {mode: static, tokens_file: tokens.yaml}}\n" +
+			"publishers: {subscriptions: [{name: a, publisher: webhok, destination: 'http://h/'}]}\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := fresnel(t, "config", "check", filepath.Join(dir, "c.yaml"))
+	for _, want := range []string{
+		"c.yaml:\n", "catalog.dir: ", "a.yaml:2: unknown key plurl; did you mean plural?",
+		"searchapi.identity.tokens_file: ", `publishers.subscriptions[0].publisher: there is no publisher "webhok"`,
+	} {
+		if r.code != 1 || !strings.Contains(r.errs, want) {
+			t.Errorf("exit code %d, prints %q; want 1 and %q", r.code, r.errs, want)
+		}
+	}
+}
+
 func TestServerThatIsNotThereIsNamed(t *testing.T) {
 	t.Parallel()
 	gone := httptest.NewServer(nil)

@@ -12,14 +12,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/fresnel-search/fresnel/configs"
-	"github.com/fresnel-search/fresnel/configs/resources"
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/sqlite"
@@ -120,11 +118,7 @@ func (s *system) lock(context.Context) error {
 
 func (s *system) loadCatalog(context.Context) error {
 	var err error
-	if s.Config.Catalog.Dir == "" {
-		s.catalog, err = catalog.Load(resources.FS)
-	} else {
-		s.catalog, err = catalog.Load(resources.FS, os.DirFS(s.Config.Catalog.Dir))
-	}
+	s.catalog, err = loadTypes(s.Config.Catalog.Dir)
 	return err
 }
 
