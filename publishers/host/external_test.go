@@ -19,6 +19,7 @@ import (
 // TestPluginOutsideTheTreeNeedsNothingOfOurs builds the smallest useful plugin in a
 // module of its own, counts what it depends on, and runs it.
 func TestPluginOutsideTheTreeNeedsNothingOfOurs(t *testing.T) {
+	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -57,6 +57,7 @@ func TestPublishHandsOutOutcomes(t *testing.T) {
 }
 
 func TestHungAttemptIsAnsweredBeforeTheHostGivesUp(t *testing.T) {
+	t.Parallel()
 	cfg := config(t, "fake")
 	cfg.AttemptTimeout = 2 * time.Second
 	s := start(t, cfg)
@@ -74,6 +75,7 @@ func TestHungAttemptIsAnsweredBeforeTheHostGivesUp(t *testing.T) {
 }
 
 func TestHungDestinationDelaysNoOther(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "fake"))
 	s.process(0)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,6 +113,7 @@ func TestPublishBeforeReadyIsNoAttempt(t *testing.T) {
 }
 
 func TestLostProcessKeepsAcksAlreadyGiven(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "fake"))
 	pid := s.process(0).PID
 	acks := map[string]bool{}
@@ -143,6 +146,7 @@ func TestAcksAreHandedOutOnceAndOnlyToWhoAsked(t *testing.T) {
 
 // Trap 17: a plugin takes 4 MiB in one message unless it says otherwise.
 func TestBatchesStayWithinTheLimits(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "raw")) // a server with gRPC's own limit
 	s.process(0)
 	big := func(id string, size int) delivery.Delivery {
@@ -217,6 +221,7 @@ func TestUnknownPluginIsNil(t *testing.T) {
 }
 
 func TestRefusedConfigurationIsSaid(t *testing.T) {
+	t.Parallel()
 	cfg := config(t, "fake")
 	p := cfg.Plugins["it"]
 	p.Config = map[string]any{"greetings": "x"}

@@ -45,6 +45,7 @@ func TestHostileStderrIsJustText(t *testing.T) {
 
 // Trap 2: go-plugin waits for a frozen process for ever.
 func TestStopEndsAFrozenPlugin(t *testing.T) {
+	t.Parallel()
 	cfg := config(t, "fake")
 	cfg.StopGrace = 100 * time.Millisecond
 	s := start(t, cfg)
@@ -60,6 +61,7 @@ func TestStopEndsAFrozenPlugin(t *testing.T) {
 
 // Trap 3: go-plugin's ping has no deadline.
 func TestFrozenPluginIsReplaced(t *testing.T) {
+	t.Parallel()
 	cfg := config(t, "fake")
 	cfg.HealthInterval = 300 * time.Millisecond
 	s := start(t, cfg)
@@ -73,6 +75,7 @@ func TestFrozenPluginIsReplaced(t *testing.T) {
 
 // Trap 3: a plugin whose handlers are all stuck still answers a ping.
 func TestPluginThatAnswersForNothingIsReplaced(t *testing.T) {
+	t.Parallel()
 	cfg := config(t, "raw")
 	cfg.HealthInterval, cfg.AttemptTimeout = 100*time.Millisecond, 100*time.Millisecond
 	s := start(t, cfg)
@@ -98,6 +101,7 @@ func TestPluginThatAnswersForNothingIsReplaced(t *testing.T) {
 
 // Trap 4: go-plugin's shutdown cuts off what runs.
 func TestStopLetsDeliveriesFinish(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "fake"))
 	s.process(0)
 	acked := make(chan delivery.Outcome, 1)
@@ -160,6 +164,7 @@ func TestFailedStartCarriesTheLastLines(t *testing.T) {
 
 // Trap 7: a grandchild that holds stderr hides the exit.
 func TestGrandchildHidesNoExit(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "grandchild"))
 	p := s.process(0)
 	said := regexp.MustCompile(`child=(\d+)`)
@@ -324,6 +329,7 @@ func TestEnvironmentDoesNotLeak(t *testing.T) {
 
 // Trap 16: go-plugin lets a plugin answer with up to 2 GiB.
 func TestHugeAnswerIsRefused(t *testing.T) {
+	t.Parallel()
 	cfg := config(t, "raw")
 	cfg.HealthInterval = 100 * time.Millisecond
 	flag := filepath.Join(t.TempDir(), "huge")
@@ -352,6 +358,7 @@ func TestCrashesLeakNothing(t *testing.T) {
 
 // Trap 19: a go-plugin client cannot be started twice.
 func TestPluginStartsAfterFailedStarts(t *testing.T) {
+	t.Parallel()
 	cfg := config(t, "fail-twice")
 	cfg.Plugins["it"].Env["COUNTER"] = filepath.Join(t.TempDir(), "counter")
 	s := start(t, cfg)
@@ -363,6 +370,7 @@ func TestPluginStartsAfterFailedStarts(t *testing.T) {
 
 // Trap 20: what is printed after the start goes to a stream that nobody reads.
 func TestPrintedLinesReachTheLog(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "fake"))
 	s.process(0)
 	if _, err := s.publish("fake://print", "d"); err != nil {
@@ -376,6 +384,7 @@ func TestPrintedLinesReachTheLog(t *testing.T) {
 }
 
 func TestFloodOfLogLinesIsCut(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "fake"))
 	s.process(0)
 	if _, err := s.publish("fake://flood", "d"); err != nil {
@@ -388,6 +397,7 @@ func TestFloodOfLogLinesIsCut(t *testing.T) {
 }
 
 func TestPanicOfAPluginIsLoggedAsError(t *testing.T) {
+	t.Parallel()
 	s := start(t, config(t, "fake"))
 	s.process(0)
 	if _, err := s.publish("fake://crash", "d"); err == nil {
