@@ -58,7 +58,9 @@ type Reader struct {
 type Parent struct {
 	Type  string // the parent's type
 	Field string // the field that holds the parent's id
-	// What is inherited. Members takes the parent's readers without Everyone.
+	// What is inherited. Members takes the parent's readers without Everyone. A
+	// Deletion is final, as any is: a link that names another parent later, or a
+	// parent that is revived, does not bring the child back.
 	Readers, Members, Owner, Deletion bool
 }
 
