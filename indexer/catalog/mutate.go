@@ -28,11 +28,6 @@ const (
 	IgnoredCondition = "condition"     // the rules that know it want another payload
 )
 
-// IgnoredReasons lists the reasons, for metrics that must know their labels.
-func IgnoredReasons() []string {
-	return []string{IgnoredCondition, IgnoredPriority, IgnoredRule, IgnoredUnknown}
-}
-
 // maxID bounds a resource id, maxOther the undeclared members kept of a payload.
 const (
 	maxID    = 512

@@ -17,9 +17,6 @@ func Print(n Node) json.RawMessage {
 	return b
 }
 
-// String is the query as text, for people.
-func String(n Node) string { return string(Print(n)) }
-
 // dict is a JSON object under construction; set leaves out empty values.
 type dict map[string]any
 
