@@ -3,12 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fresnel-search/fresnel/cmd/fresnel/app"
 	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
-	"github.com/fresnel-search/fresnel/configs/resources"
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 )
 
@@ -28,7 +27,7 @@ of resources that it becomes, or why it is ignored or a dead letter.`,
   fresnel catalog try --dir ./types recorded.jsonl.gz`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := load(dir)
+			c, err := app.LoadTypes(dir)
 			if err != nil {
 				return err
 			}
@@ -52,7 +51,7 @@ at its start. Says where each mistake is and what is allowed there.`,
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			c, err := load(dir)
+			c, err := app.LoadTypes(dir)
 			if err != nil {
 				return err
 			}
@@ -62,15 +61,4 @@ at its start. Says where each mistake is and what is allowed there.`,
 	}
 	cmd.AddCommand(check, try)
 	return cmd
-}
-
-// load is the catalogue of the built-in types and, over them, those in dir.
-func load(dir string) (*catalog.Catalog, error) {
-	if dir == "" {
-		return catalog.Load(resources.FS)
-	}
-	if _, err := os.ReadDir(dir); err != nil {
-		return nil, err
-	}
-	return catalog.Load(resources.FS, os.DirFS(dir))
 }

@@ -118,7 +118,7 @@ func (s *system) lock(context.Context) error {
 
 func (s *system) loadCatalog(context.Context) error {
 	var err error
-	s.catalog, err = loadTypes(s.Config.Catalog.Dir)
+	s.catalog, err = LoadTypes(s.Config.Catalog.Dir)
 	return err
 }
 

@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 
@@ -18,7 +17,7 @@ import (
 // It opens no data and listens nowhere.
 func Check(c configs.Config) error {
 	var errs []error
-	if _, err := loadTypes(c.Catalog.Dir); err != nil {
+	if _, err := LoadTypes(c.Catalog.Dir); err != nil {
 		errs = append(errs, fmt.Errorf("catalog.dir: %w", err))
 	}
 	if id := c.SearchAPI.Identity; id.Mode == identity.ModeStatic {
@@ -35,11 +34,14 @@ func Check(c configs.Config) error {
 	return errors.Join(errs...)
 }
 
-// loadTypes loads the built-in resource types and, if dir is not empty, those in it.
-func loadTypes(dir string) (*catalog.Catalog, error) {
-	dirs := []fs.FS{resources.FS}
-	if dir != "" {
-		dirs = append(dirs, os.DirFS(dir))
+// LoadTypes is the catalogue of the built-in resource types and, over them, those in
+// dir unless that is empty.
+func LoadTypes(dir string) (*catalog.Catalog, error) {
+	if dir == "" {
+		return catalog.Load(resources.FS)
 	}
-	return catalog.Load(dirs...)
+	if _, err := os.ReadDir(dir); err != nil {
+		return nil, err
+	}
+	return catalog.Load(resources.FS, os.DirFS(dir))
 }
