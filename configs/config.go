@@ -84,7 +84,7 @@ func Default() Config {
 		Data:       "./fresnel-data",
 		Log:        Log{Level: "info", Format: "auto"},
 		Listener:   Listener{Config: listener.DefaultConfig(), Group: "fresnel-listener", Kafka: Kafka{kafka.DefaultConfig(), embedded.DefaultConfig()}},
-		Indexer:    Indexer{indexer.DefaultConfig(), "fresnel-indexer", sqlite.DefaultConfig(), 4},
+		Indexer:    Indexer{indexer.DefaultConfig(), "fresnel-indexer", sqlite.DefaultConfig(), 2},
 		SearchAPI:  SearchAPI{searchapi.DefaultConfig(), identity.DefaultConfig()},
 		Publishers: Publishers{publishers.DefaultConfig(), host.DefaultConfig()},
 	}

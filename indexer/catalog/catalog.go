@@ -72,6 +72,7 @@ type Type struct {
 	// Rest is where the service lists its resources.
 	Rest Rest
 
+	hidden *memo[bool] // what Hidden has said; nil remembers nothing
 	fields map[string]Field
 	rules  []*rule
 }
@@ -90,7 +91,7 @@ type Catalog struct {
 	index map[string]*Type
 	exact map[string][]*rule // by event type, in the order of types and rules
 	wild  []*rule            // rules with a pattern, in the same order
-	known memo               // what candidates has found
+	known memo[[]*rule]      // what candidates has found
 }
 
 // Types returns all types, sorted by name.
@@ -160,6 +161,18 @@ func member(f Field, name, rest string) (Field, bool) {
 // Hidden reports whether a field, a member of one or its .raw is for operators only.
 // An undeclared name is hidden if a glob of AdminOnly says so.
 func (t *Type) Hidden(field string) bool {
+	if t.hidden == nil {
+		return t.hides(field)
+	}
+	verdict, ok := t.hidden.get(field)
+	if !ok {
+		verdict = t.hides(field)
+		t.hidden.put(field, verdict)
+	}
+	return verdict
+}
+
+func (t *Type) hides(field string) bool {
 	if f, ok := t.Field(field); ok && f.AdminOnly {
 		return true
 	}

@@ -65,6 +65,7 @@ func compileType(s *typeSpec) *Type {
 			c.t.rules = append(c.t.rules, r)
 		}
 	}
+	c.t.hidden = &memo[bool]{} // from here on nothing about the type changes
 	return c.t
 }
 

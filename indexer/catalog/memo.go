@@ -5,30 +5,28 @@ import (
 	"sync/atomic"
 )
 
-// memoMost and memoLength bound what is remembered: event types come from outside.
+// memoMost and memoLength bound what is remembered: names come from outside.
 const memoMost, memoLength = 4096, 128
 
-// memo remembers the rules of event types, since asking all patterns takes longer than
-// applying a rule. It is safe for concurrent use.
-type memo struct {
-	n     atomic.Int64
-	rules sync.Map // []*rule by event type
+// memo remembers what follows from a name, such as the rules of an event type, where
+// finding it out takes longer than using it. It is safe for concurrent use.
+type memo[V any] struct {
+	n      atomic.Int64
+	values sync.Map // V by name
 }
 
-func (m *memo) get(event string) ([]*rule, bool) {
-	v, ok := m.rules.Load(event)
-	if !ok {
-		return nil, false
+func (m *memo[V]) get(name string) (value V, ok bool) {
+	if v, there := m.values.Load(name); there {
+		value, ok = v.(V)
 	}
-	rules, ok := v.([]*rule)
-	return rules, ok
+	return value, ok
 }
 
-func (m *memo) put(event string, rules []*rule) {
-	if len(event) > memoLength || m.n.Load() >= memoMost {
+func (m *memo[V]) put(name string, value V) {
+	if len(name) > memoLength || m.n.Load() >= memoMost {
 		return
 	}
-	if _, there := m.rules.LoadOrStore(event, rules); !there {
+	if _, there := m.values.LoadOrStore(name, value); !there {
 		m.n.Add(1)
 	}
 }
