@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/fresnel-search/fresnel/indexer/changelog"
-	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 	"github.com/fresnel-search/fresnel/publishers/filter"
@@ -84,7 +83,7 @@ const (
 
 // encode makes the event of a change. Equal changes have equal bytes.
 func encode(c *change.Change) (*delivery.Event, error) {
-	data, err := resource.Canonical(c)
+	data, err := changelog.EncodeChange(c)
 	if err != nil {
 		return nil, err
 	}

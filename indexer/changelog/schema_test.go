@@ -2,13 +2,13 @@ package changelog_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/fresnel-search/fresnel/indexer/changelog"
+	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/plugins/change"
 )
 
@@ -31,16 +31,20 @@ type fataler interface {
 	Fatalf(format string, args ...any)
 }
 
-// validate holds a change against the schema that receivers are given.
+// validate holds a change against the schema that receivers are given, and its bytes
+// against encoding/json.
 func validate(t fataler, ch change.Change) {
 	t.Helper()
 	s, err := schema()
 	if err != nil {
 		t.Fatalf("compile schema: %v", err)
 	}
-	b, err := json.Marshal(ch)
+	b, err := changelog.EncodeChange(&ch)
 	if err != nil {
 		t.Fatalf("encode change: %v", err)
+	}
+	if want, err := resource.Canonical(ch); err != nil || !bytes.Equal(b, want) {
+		t.Fatalf("EncodeChange:\n%s, want (%v)\n%s", b, err, want)
 	}
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
 	if err != nil {
