@@ -18,6 +18,8 @@ type handler struct {
 	at    stream.Partition
 	log   string // which mutation log the positions are of
 	cache *cache
+	// newcomers says whether documents outside the cache are looked up.
+	newcomers newcomers
 	// before and after are the tallies around the last batch handled, which ended
 	// below next. If its commit failed it comes again, and is counted from before.
 	before, after Tally

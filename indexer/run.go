@@ -94,7 +94,7 @@ func (x *Indexer) NewHandler(a stream.Assignment) stream.Handler {
 	return &handler{
 		x: x, at: a.Partition, log: x.deps.LogID(),
 		cache:  newCache(x.config.CacheDocuments, x.config.CacheBytes),
-		before: tally, after: tally, next: a.Offset,
+		before: tally, after: tally, next: a.Offset, newcomers: 1,
 	}
 }
 

@@ -21,6 +21,8 @@ type work struct {
 	// broken says that a mutation left the document in an unknown state: it must be
 	// loaded and folded again without that one.
 	broken bool
+	// guessed says that the document was taken for a new one without being looked up.
+	guessed bool
 }
 
 // works are the documents of a step.
@@ -43,13 +45,18 @@ func (h *handler) load(ctx context.Context, items []item, first int64) (*works, 
 		w := &work{doc: h.cache.take(it.m.Ref)}
 		ws.list = append(ws.list, w)
 		ws.byRef[it.m.Ref] = w
-		if w.doc == nil {
+		switch {
+		case w.doc != nil:
+		case it.folds() && h.newcomers.likely():
+			w.doc, w.guessed = &resource.Document{Ref: it.m.Ref}, true
+		default:
 			missing, refs = append(missing, w), append(refs, it.m.Ref)
 		}
 	}
 	if err := h.fetch(ctx, missing, refs); err != nil {
 		return nil, err
 	}
+	h.newcomers.note(unstored(missing), len(missing))
 	for _, w := range ws.list {
 		fold.Evict(w.doc, h.log, first)
 	}
@@ -70,9 +77,19 @@ func (h *handler) fetch(ctx context.Context, ws []*work, refs []resource.Ref) er
 	}
 	for i, w := range ws {
 		d := docs[i]
-		w.doc, w.dirty, w.broken = &d, false, false
+		w.doc, w.dirty, w.broken, w.guessed = &d, false, false, false
 	}
 	return nil
+}
+
+// unstored counts the documents that are not stored.
+func unstored(ws []*work) (n int) {
+	for _, w := range ws {
+		if w.doc.Version == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // fold folds the items in order and returns how many it took: it stops before the

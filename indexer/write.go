@@ -22,13 +22,13 @@ const (
 // write stores the documents that differ. Each is acknowledged, or its mutations
 // are given up on, when write returns nil.
 func (h *handler) write(ctx context.Context, ws *works) error {
-	var broken, pending []*work
+	var unsure, pending []*work
 	for _, w := range ws.list {
-		if w.broken {
-			broken = append(broken, w)
+		if w.broken || w.guessed && !w.dirty {
+			unsure = append(unsure, w)
 		}
 	}
-	if err := h.refold(ctx, ws.first, broken); err != nil {
+	if err := h.refold(ctx, ws.first, unsure); err != nil {
 		return err
 	}
 	for _, w := range ws.list {
@@ -66,12 +66,20 @@ func (h *handler) writeOnce(ctx context.Context, first int64, pending []*work) (
 		why = fmt.Errorf("store answered for %d of %d documents", len(written), len(docs))
 	}
 	var refold []*work
+	guessed, right := 0, 0
 	if why != nil {
 		// No outcome is known, and some may be stored: what is there now decides.
 		refold, pending = pending, nil
 	}
 	for i, w := range pending {
-		switch e := written[i].Err; {
+		e := written[i].Err
+		if w.guessed {
+			guessed++
+			if e == nil {
+				right++
+			}
+		}
+		switch {
 		case e == nil:
 			w.doc.Version, w.dirty = written[i].Version, false
 			h.x.metrics.documents.Inc()
@@ -85,6 +93,7 @@ func (h *handler) writeOnce(ctx context.Context, first int64, pending []*work) (
 			refold, why = append(refold, w), e
 		}
 	}
+	h.newcomers.note(right, guessed)
 	if err := h.refold(ctx, first, refold); err != nil {
 		return nil, nil, errors.Join(why, err)
 	}
