@@ -3,6 +3,7 @@ package record_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -29,21 +30,21 @@ func (s *shelf) set(change func(*shelf)) {
 	change(s)
 }
 
-func (s *shelf) state(ctx context.Context) (fail error, lose bool) {
+func (s *shelf) state(ctx context.Context) (lose bool, fail error) {
 	s.mu.Lock()
 	hang := s.hang
 	s.mu.Unlock()
 	if hang {
 		<-ctx.Done()
-		return ctx.Err(), false
+		return false, ctx.Err()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fail, s.lose
+	return s.lose, s.fail
 }
 
 func (s *shelf) Read(ctx context.Context, table, key string) (record.Record, error) {
-	if fail, _ := s.state(ctx); fail != nil {
+	if _, fail := s.state(ctx); fail != nil {
 		return record.Record{}, fail
 	}
 	s.mu.Lock()
@@ -54,7 +55,7 @@ func (s *shelf) Read(ctx context.Context, table, key string) (record.Record, err
 }
 
 func (s *shelf) Save(ctx context.Context, rs []record.Record) ([]record.Saved, error) {
-	fail, lose := s.state(ctx)
+	lose, fail := s.state(ctx)
 	if fail != nil && !lose {
 		return nil, fail
 	}
@@ -86,8 +87,8 @@ type worker struct {
 
 func start(s record.Store, owner string) *worker {
 	ctx, stop := context.WithCancel(context.Background())
-	w := &worker{lease: record.NewLease(s, "work", owner, nil), stop: stop, ended: make(chan error, 1)}
-	go func() { w.ended <- w.lease.Run(ctx, w.work) }()
+	w := &worker{lease: record.NewLease(s, "work", owner), stop: stop, ended: make(chan error, 1)}
+	go func() { w.ended <- w.lease.Run(ctx, nil, w.work) }()
 	synctest.Wait()
 	return w
 }
@@ -150,13 +151,10 @@ func TestLeaseOfADeadOwnerIsTakenAfterItsTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dead, s := newShelf(), newShelf()
 		a := start(dead, "a")
-		s.rs = dead.rs // all that a leaves behind; what it writes now goes nowhere
-		s.rs = map[string]record.Record{}
-		for k, v := range dead.rs {
-			s.rs[k] = v
-		}
+		// all that a leaves behind; what it writes from now on goes nowhere
+		maps.Copy(s.rs, dead.rs)
 		b := start(s, "b")
-		pass(record.LeaseTerm - time.Second)
+		pass(record.LeaseLength - time.Second)
 		if b.working() {
 			t.Error("taken before its term was over")
 		}
@@ -212,21 +210,20 @@ func TestOwnerWithoutItsStoreStopsBeforeAnybodyElseStarts(t *testing.T) {
 // line is one process's way to the shelf, with faults of its own.
 type line struct {
 	*shelf
-	mu    sync.Mutex
 	fault shelf
 }
 
 func (l *line) cut(change func(*shelf)) { l.fault.set(change) }
 
 func (l *line) Read(ctx context.Context, table, key string) (record.Record, error) {
-	if err, _ := l.fault.state(ctx); err != nil {
+	if _, err := l.fault.state(ctx); err != nil {
 		return record.Record{}, err
 	}
 	return l.shelf.Read(ctx, table, key)
 }
 
 func (l *line) Save(ctx context.Context, rs []record.Record) ([]record.Saved, error) {
-	if err, _ := l.fault.state(ctx); err != nil {
+	if _, err := l.fault.state(ctx); err != nil {
 		return nil, err
 	}
 	return l.shelf.Save(ctx, rs)
@@ -251,8 +248,8 @@ func TestWorkThatEndsGivesTheLeaseBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShelf()
 		broken := errors.New("broken")
-		l := record.NewLease(s, "work", "a", nil)
-		if err := l.Run(t.Context(), func(context.Context) error { return broken }); !errors.Is(err, broken) {
+		l := record.NewLease(s, "work", "a")
+		if err := l.Run(t.Context(), nil, func(context.Context) error { return broken }); !errors.Is(err, broken) {
 			t.Errorf("Run() = %v", err)
 		}
 		if l.Valid() || l.Holder() != "" {
@@ -274,7 +271,7 @@ func TestUnreadableLeaseRunsOut(t *testing.T) {
 		s := newShelf()
 		s.rs["leases work"] = record.Record{Table: "leases", Key: "work", Value: []byte("?"), Version: 7}
 		a := start(s, "a")
-		pass(record.LeaseTerm + time.Second)
+		pass(record.LeaseLength + time.Second)
 		if !a.working() {
 			t.Error("not taken")
 		}
