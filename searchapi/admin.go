@@ -84,6 +84,7 @@ func (s *Server) adminRoutes(g *gin.RouterGroup) {
 	g.POST("/subscriptions/:name/resume", s.resumeSubscription)
 	g.GET("/books", s.books)
 	g.GET("/status", s.status)
+	s.indexRoutes(g)
 }
 
 func (s *Server) listSubscriptions(c *gin.Context) {

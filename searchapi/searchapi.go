@@ -50,6 +50,7 @@ type Deps struct {
 	DeadLetters   DeadLetters         // optional
 	Subscriptions Subscriptions       // optional
 	Books         Books               // optional
+	Indices       Indices             // optional
 	Status        func() Status       // optional
 	Ready         func() []Part       // optional: nothing but the API itself can fail
 	Metrics       prometheus.Gatherer // optional

@@ -1,0 +1,206 @@
+package indexer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fresnel-search/fresnel/indexer/record"
+)
+
+// patience is how many times in a row a reindex may end without getting on before it
+// is undone. Between them it rests, longer each time, for some minutes in all.
+const patience = 20
+
+// errAborted ends a job whose abort was asked for.
+var errAborted = errors.New("it was aborted")
+
+// Run runs the reindexes that are asked for until ctx is done. What it was at is then
+// left for the next holder of the lease, with no writer kept waiting.
+func (r *Reindexer) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := r.turn(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("reindexes not looked at", "err", err)
+		}
+		rest(ctx, r.look)
+	}
+	return nil
+}
+
+// turn runs what is open, if the lease can be had.
+func (r *Reindexer) turn(ctx context.Context) error {
+	jobs, err := r.Jobs(ctx)
+	if err != nil || oldest(jobs) == nil {
+		return err
+	}
+	held, err := r.lease.Acquire(ctx)
+	if err != nil || !held {
+		return err
+	}
+	return r.lease.Hold(ctx, func(ctx context.Context) error {
+		for ctx.Err() == nil {
+			jobs, err := r.Jobs(ctx)
+			if err != nil {
+				return err
+			}
+			job := oldest(jobs)
+			if job == nil {
+				return nil
+			}
+			if err := r.run(ctx, job.Type); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// rest waits for d or until ctx is done.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// attempt is a job being run: with the version of its record, which it alone writes
+// but for the wish to abort.
+type attempt struct {
+	r       *Reindexer
+	job     *record.Reindex
+	version int64
+}
+
+// run runs one job to its end, or until ctx is done. Its error is the record store's.
+func (r *Reindexer) run(ctx context.Context, typ string) error {
+	job, version, err := r.read(ctx, typ)
+	if err != nil || !job.Open() {
+		return err
+	}
+	a := &attempt{r, job, version}
+	if job.State == record.ReindexWaits {
+		job.State, job.Started = record.ReindexRuns, time.Now().UTC()
+	}
+	r.log.Info("reindex runs", "resource_type", typ, "phase", job.Phase)
+	for failed := 0; ; {
+		before := job.Progress
+		err := a.once(ctx)
+		if ctx.Err() != nil {
+			return nil // not ours any more, or not now
+		}
+		switch {
+		case err == nil:
+			return a.end(ctx, record.ReindexDone, "")
+		case errors.Is(err, errAborted):
+			return a.undo(ctx, record.ReindexAborted, "")
+		case errors.Is(err, ErrRejected):
+			return a.undo(ctx, record.ReindexFailed, err.Error())
+		case job.Progress != before:
+			failed = 0
+		}
+		if failed++; failed == patience && !job.Served {
+			return a.undo(ctx, record.ReindexFailed, err.Error())
+		}
+		r.log.Warn("reindex does not get on", "resource_type", typ, "phase", job.Phase, "err", err)
+		job.Error = err.Error()
+		rest(ctx, min(r.pause*time.Duration(failed), 30*time.Second))
+	}
+}
+
+// once runs the job until it ends, by itself or because an abort was asked for.
+func (a *attempt) once(ctx context.Context) error {
+	if err := a.save(ctx); err != nil {
+		return err
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		a.watch(ctx, end)
+	}()
+	err := a.r.deps.Rebuilder.Rebuild(ctx, a.job, a.save)
+	if errors.Is(context.Cause(ctx), errAborted) && !a.job.Served {
+		err = errAborted
+	}
+	end(nil)
+	<-watched
+	return err
+}
+
+// watch ends the job when its abort is asked for.
+func (a *attempt) watch(ctx context.Context, end context.CancelCauseFunc) {
+	typ := a.job.Type
+	for {
+		rest(ctx, a.r.look)
+		if ctx.Err() != nil {
+			return
+		}
+		if now, _, err := a.r.read(ctx, typ); err == nil && now.Abort {
+			end(errAborted)
+			return
+		}
+	}
+}
+
+// save stores the job as it is. It fails with errAborted if that is asked for, and
+// with ErrConflict if somebody else runs the job.
+func (a *attempt) save(ctx context.Context) error {
+	if !a.r.lease.Valid() {
+		return record.ErrLeaseLost
+	}
+	for {
+		version, err := a.r.save(ctx, a.job, a.version)
+		if err == nil {
+			a.version = version
+			if a.job.Abort && !a.job.Served {
+				return errAborted
+			}
+			return nil
+		}
+		if !errors.Is(err, record.ErrConflict) {
+			return err
+		}
+		now, version, err := a.r.read(ctx, a.job.Type)
+		if err != nil {
+			return err
+		}
+		// Only Abort is written by others; an answer that was lost is ours.
+		a.job.Abort, a.version = now.Abort, version
+	}
+}
+
+// undo brings back what was before, and ends the job. If it is too late for that, the
+// job goes on.
+func (a *attempt) undo(ctx context.Context, state record.ReindexState, why string) error {
+	a.job.Phase = "is being undone"
+	err := a.r.deps.Rebuilder.Undo(ctx, a.job)
+	switch {
+	case errors.Is(err, ErrServing):
+		a.job.Abort, a.job.Served = false, true
+		if err := a.save(ctx); err != nil {
+			return err
+		}
+		return a.r.run(ctx, a.job.Type)
+	case err != nil:
+		return fmt.Errorf("undo reindex of %s: %w", a.job.Type, err)
+	}
+	a.job.Checkpoint = nil
+	return a.end(ctx, state, why)
+}
+
+// end stores what became of the job.
+func (a *attempt) end(ctx context.Context, state record.ReindexState, why string) error {
+	a.job.State, a.job.Error, a.job.Ended = state, why, time.Now().UTC()
+	a.job.Phase, a.job.Left = string(state), 0
+	a.r.log.Info("reindex ended", "resource_type", a.job.Type, "state", state, "why", why,
+		"duration", a.job.Ended.Sub(a.job.Started), "paused", a.job.Paused)
+	err := a.save(ctx)
+	if errors.Is(err, errAborted) {
+		err = nil
+	}
+	return err
+}
