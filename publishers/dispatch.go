@@ -93,6 +93,9 @@ type call struct {
 
 func (c *call) run(ctx context.Context, e *Engine) {
 	ds, err := c.load(ctx, e)
+	if err == nil && !e.valid() {
+		err = errors.Join(delivery.ErrUnavailable, errInvalid)
+	}
 	if err == nil && len(ds) > 0 {
 		timeout := e.config.Timeout + margin
 		ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("attempt timed out"))

@@ -26,10 +26,13 @@ type Project func(e *changelog.Entry, a changelog.Audience) (change.Change, bool
 
 // Deps are what the engine works with.
 type Deps struct {
-	Log        stream.Log
-	Records    record.Store
-	Plugins    Plugins
-	Project    Project
+	Log     stream.Log
+	Records record.Store
+	Plugins Plugins
+	Project Project
+	// Valid reports whether this process may deliver now: asked right before each
+	// hand-off to a plugin and each save; nil means always.
+	Valid      func() bool
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil registers nowhere
 	// Jitter yields numbers in [0, 1); nil takes chance.
@@ -44,6 +47,7 @@ type Engine struct {
 	log     *slog.Logger
 	metrics *metrics
 	jitter  func() float64
+	valid   func() bool
 	saver   *saver
 	readers chan struct{} // turns of those who read beside the heads
 
@@ -69,9 +73,12 @@ func New(c Config, d Deps) (*Engine, error) {
 	if e.jitter == nil {
 		e.jitter = rand.Float64
 	}
+	if e.valid = d.Valid; e.valid == nil {
+		e.valid = func() bool { return true }
+	}
 	e.read = &reading{log: d.Log, spoiled: e.spoiled}
 	e.saver = &saver{
-		records: d.Records, topic: c.Topic, writer: uuid.NewString(), log: log, metrics: e.metrics,
+		records: d.Records, topic: c.Topic, log: log, metrics: e.metrics, valid: e.valid,
 		urgent: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
 	var errs []error
@@ -102,9 +109,12 @@ func (e *Engine) subscription(c Subscription, plugin Plugin, project Project) *s
 }
 
 // Run delivers until ctx is done. Then it takes nothing more, lets the attempts in
-// flight finish within the drain time, saves the cursors and returns nil. A crash
-// instead repeats at most what was in the windows.
+// flight finish within the drain time, saves the cursors, unless it may not any more,
+// and returns nil. A crash instead repeats at most what was in the windows. It may be
+// run again, one at a time: it then begins with what is stored.
 func (e *Engine) Run(ctx context.Context) error {
+	e.saver.writer = uuid.NewString()
+	defer e.close()
 	if !e.open(ctx) {
 		return nil
 	}
@@ -150,8 +160,19 @@ func (e *Engine) start(ctx context.Context, work *sync.WaitGroup) {
 	}
 }
 
+// close forgets what the next Run loads.
+func (e *Engine) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.heads = nil
+}
+
 // last saves everything once more before the process ends.
 func (e *Engine) last(ctx context.Context) {
+	if !e.valid() {
+		e.log.Warn("state of subscriptions not saved: this process may not deliver any more; changes in flight will be repeated")
+		return
+	}
 	const tries, timeout = 5, 5 * time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("saving took too long"))
 	defer cancel()
@@ -259,7 +280,7 @@ func (e *Engine) openSubscription(ctx context.Context, s *subscription, heads []
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.saved, s.version, s.created, s.gaps = b, saved[0].Version, st.Created, st.Gaps
-	s.machine = machine
+	s.machine, s.fenced, s.unsaved = machine, false, nil
 	return nil
 }
 

@@ -24,15 +24,19 @@ const (
 	retryMax = 5 * time.Second
 )
 
+// errInvalid says that another process may be at work by now.
+var errInvalid = errors.New("this process may not deliver any more")
+
 // saver makes durable what the machines of all subscriptions want to be: one request
 // for all of them, one at a time. Parked deliveries and dead letters go at once,
 // cursors every cursorInterval.
 type saver struct {
 	records record.Store
 	topic   string
-	writer  string // this engine
+	writer  string // this run of the engine
 	log     *slog.Logger
 	metrics *metrics
+	valid   func() bool
 
 	urgent, idle chan struct{} // something to save: at once, or with the cursors
 	subs         []*subscription
@@ -96,6 +100,9 @@ type job struct {
 // save saves everything there is to save now, with the cursors if asked for. An
 // error says that something was not saved; it is kept and comes again.
 func (v *saver) save(ctx context.Context, cursors bool) error {
+	if !v.valid() {
+		return errInvalid
+	}
 	var errs []error
 	var jobs []job
 	size := 0
