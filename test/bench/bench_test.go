@@ -26,7 +26,7 @@ const patience = 4 * time.Minute
 // BenchmarkFresnel takes all figures, or those that the environment's BENCH names,
 // and prints the table.
 func BenchmarkFresnel(b *testing.B) {
-	r := newReport()
+	r := newReport("make bench")
 	wanted := strings.FieldsFunc(os.Getenv("BENCH"), func(c rune) bool { return c == ',' })
 	for _, part := range []struct {
 		name    string

@@ -17,12 +17,15 @@ type row struct{ figure, measured, reference, ratio, goal string }
 
 // report collects the figures of a run.
 type report struct {
-	rows  []row
-	began time.Time
-	load  string
+	command string // that prints it
+	rows    []row
+	began   time.Time
+	load    string
 }
 
-func newReport() *report { return &report{began: time.Now(), load: loadAverage()} }
+func newReport(command string) *report {
+	return &report{command: command, began: time.Now(), load: loadAverage()}
+}
 
 // rate adds a throughput, where more is better.
 func (r *report) rate(figure string, measured, reference float64, against, goal string) {
@@ -79,7 +82,7 @@ func centiles(ds []time.Duration) string {
 // print writes the table as Markdown.
 func (r *report) print(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "\n`make bench` on %s, %d cores, %s, %s; load %s before, %s after, in %s:\n\n", processor(), runtime.NumCPU(),
+	fmt.Fprintf(out, "\n`%s` on %s, %d cores, %s, %s; load %s before, %s after, in %s:\n\n", r.command, processor(), runtime.NumCPU(),
 		runtime.Version(), r.began.UTC().Format(time.DateOnly), r.load, loadAverage(), time.Since(r.began).Round(time.Second))
 	fmt.Fprintln(out, "| figure | measured | reference, same run | ratio | goal |")
 	fmt.Fprintln(out, "|---|---|---|---|---|")
