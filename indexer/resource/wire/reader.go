@@ -227,6 +227,9 @@ func (r *Reader) Raw() json.RawMessage {
 	return append(make(json.RawMessage, 0, r.i-from), r.b[from:r.i]...)
 }
 
+// Skip passes any value.
+func (r *Reader) Skip() { r.skip(0) }
+
 // Any reads any value as encoding/json would, numbers as json.Number.
 func (r *Reader) Any() any { return r.any(0) }
 
