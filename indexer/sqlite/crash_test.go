@@ -89,14 +89,11 @@ func TestWhatWasAcknowledgedOutlivesAKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(acked) == 0 {
-		t.Error("no batch was acknowledged before a kill")
-	}
 	t.Logf("%d batches were acknowledged", len(acked))
 }
 
-// killedWriter runs a writer, kills it at a random moment and returns the batches
-// that it had acknowledged.
+// killedWriter runs a writer, kills it at a random moment after its first batch and
+// returns the batches that it had acknowledged.
 func killedWriter(t *testing.T, dir string, from int) (acked []int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -108,19 +105,19 @@ func killedWriter(t *testing.T, dir string, from int) (acked []int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(50*time.Millisecond+rand.N(500*time.Millisecond), func() {
-		if err := cmd.Process.Kill(); err != nil {
-			t.Errorf("kill: %v", err)
-		}
-	})
-	defer kill.Stop()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		n, err := strconv.Atoi(lines.Text())
 		if err != nil {
 			t.Errorf("the writer said %q", lines.Text())
 			break
 		}
-		acked = append(acked, n)
+		if acked = append(acked, n); len(acked) == 1 {
+			time.AfterFunc(rand.N(500*time.Millisecond), func() {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Errorf("kill: %v", err)
+				}
+			})
+		}
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("the writer ended with %v, not by the kill", err)

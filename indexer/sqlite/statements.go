@@ -11,7 +11,7 @@ import (
 type statements struct {
 	seq *sql.Stmt
 
-	begin, savepoint, release, undo, rollback, commit *sql.Stmt
+	begin, rollback, commit *sql.Stmt
 
 	find, insert, update, remove *sql.Stmt
 	insertLive, removeLive       *sql.Stmt
@@ -37,9 +37,6 @@ func (w *writer) prepare(ctx context.Context) error {
 	}{
 		{&s.seq, "INSERT INTO meta(name,value) VALUES('seq',?) ON CONFLICT(name) DO UPDATE SET value=excluded.value"},
 		{&s.begin, "BEGIN IMMEDIATE"},
-		{&s.savepoint, "SAVEPOINT job"},
-		{&s.release, "RELEASE job"},
-		{&s.undo, "ROLLBACK TO job"},
 		{&s.rollback, "ROLLBACK"},
 		{&s.commit, "COMMIT"},
 		{&s.find, "SELECT doc,version,deleted,revision,fields,readers,parents FROM docs WHERE type=? AND id=?"},
@@ -78,7 +75,7 @@ func (w *writer) prepare(ctx context.Context) error {
 func (s *statements) close() error {
 	var errs []error
 	for _, stmt := range []*sql.Stmt{
-		s.seq, s.begin, s.savepoint, s.release, s.undo, s.rollback, s.commit, s.find, s.insert, s.update, s.remove, s.insertLive, s.removeLive, s.insertChild, s.removeChild,
+		s.seq, s.begin, s.rollback, s.commit, s.find, s.insert, s.update, s.remove, s.insertLive, s.removeLive, s.insertChild, s.removeChild,
 		s.removeTerm, s.readRecord, s.putRecord, s.dropRecord,
 	} {
 		if stmt != nil {

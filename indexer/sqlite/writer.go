@@ -37,7 +37,8 @@ type writer struct {
 	over bool
 }
 
-// job is one caller's part of a transaction: all of it is stored or nothing.
+// job is one caller's part of a transaction: all of it is stored or nothing. It may be
+// run twice, the first time in vain.
 type job struct {
 	run  func(ctx context.Context, w *writer) error
 	err  error
@@ -181,38 +182,41 @@ func (w *writer) more(jobs []*job) []*job {
 	return jobs
 }
 
-// commit runs the jobs in one transaction. A job that fails leaves no trace; the
-// error is for all of them.
+// commit runs the jobs in one transaction. If one of them fails, each gets a
+// transaction of its own, so that it leaves no trace and the others go on: jobs must
+// bear being run again. A savepoint for each would spare that, and would make SQLite
+// copy every page before its first change. The error is for all jobs.
 func (w *writer) commit(ctx context.Context, jobs []*job) error {
-	if err := exec(ctx, "begin", w.stmts.begin); err != nil {
+	failed, err := w.transaction(ctx, jobs)
+	if !failed || len(jobs) == 1 {
 		return err
 	}
 	for _, j := range jobs {
-		if err := w.try(ctx, j); err != nil {
-			return errors.Join(err, exec(ctx, "rollback", w.stmts.rollback))
+		if _, err := w.transaction(ctx, []*job{j}); err != nil {
+			return err
 		}
-	}
-	_, err := w.stmts.seq.ExecContext(ctx, w.seq)
-	if err == nil {
-		err = exec(ctx, "commit", w.stmts.commit)
-	}
-	if err != nil {
-		return errors.Join(err, exec(ctx, "rollback", w.stmts.rollback))
 	}
 	return nil
 }
 
-// try runs a job, and undoes what it did if it fails. The error is not the job's.
-func (w *writer) try(ctx context.Context, j *job) error {
-	if err := exec(ctx, "savepoint", w.stmts.savepoint); err != nil {
-		return err
+// transaction runs jobs until one fails, and then undoes them all; the job has its
+// error. The error returned is not a job's.
+func (w *writer) transaction(ctx context.Context, jobs []*job) (failed bool, err error) {
+	if err := exec(ctx, "begin", w.stmts.begin); err != nil {
+		return false, err
 	}
-	if j.err = j.run(ctx, w); j.err != nil {
-		if err := exec(ctx, "rollback to savepoint", w.stmts.undo); err != nil {
-			return err
+	for _, j := range jobs {
+		if j.err = j.run(ctx, w); j.err != nil {
+			return true, exec(ctx, "rollback", w.stmts.rollback)
 		}
 	}
-	return exec(ctx, "release savepoint", w.stmts.release)
+	if _, err = w.stmts.seq.ExecContext(ctx, w.seq); err == nil {
+		err = exec(ctx, "commit", w.stmts.commit)
+	}
+	if err != nil {
+		return false, errors.Join(err, exec(ctx, "rollback", w.stmts.rollback))
+	}
+	return false, nil
 }
 
 func exec(ctx context.Context, name string, stmt *sql.Stmt) error {
