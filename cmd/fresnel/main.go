@@ -29,7 +29,8 @@ func main() {
 }
 
 // run is main with its surroundings given, and returns the exit code: 0, 1 for an
-// error that it prints, or 130 for a command that was interrupted.
+// error that it prints, another one if the command says so, or 130 for a command that
+// was interrupted.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	root := commands(out, errs)
 	root.SetArgs(args)
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		return 130
 	default:
 		fmt.Fprintln(errs, "fresnel:", err)
-		return 1
+		return exitCode(err)
 	}
 }
 
@@ -63,6 +64,7 @@ webhooks and other destinations.`,
 	}
 	root.AddCommand(serveCommand(errs), configCommand(out), catalogCommand(out), playCommand(errs),
 		searchCommand(out), deadLettersCommand(out), subscriptionsCommand(out), booksCommand(out),
+		indexCommand(out), reindexCommand(out, errs),
 		demoCommand(out, errs), versionCommand(out))
 	return root
 }
