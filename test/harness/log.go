@@ -30,7 +30,7 @@ type Tail struct {
 // NewTail starts reading; the topic need not exist yet.
 func NewTail(t testing.TB, broker, topic string) *Tail {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics(topic),
+	cl, err := kgo.NewClient(seeds(broker), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.MetadataMinAge(50*time.Millisecond), kgo.MetadataMaxAge(time.Second),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
@@ -69,7 +69,7 @@ func (t *Tail) Entries() []Entry {
 // Ends returns the sum of the end offsets of a topic's partitions: how many records
 // were ever appended to it.
 func Ends(broker, topic string) (int64, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.DialTimeout(time.Second))
+	cl, err := kgo.NewClient(seeds(broker), kgo.DialTimeout(time.Second))
 	if err != nil {
 		return 0, err
 	}

@@ -12,7 +12,7 @@ import (
 // Produce appends the records in order, with a client that is not the server's.
 // After an error some may have been appended.
 func Produce(ctx context.Context, broker string, records []stream.Record) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.AllowAutoTopicCreation(), kgo.DialTimeout(time.Second),
+	cl, err := kgo.NewClient(seeds(broker), kgo.AllowAutoTopicCreation(), kgo.DialTimeout(time.Second),
 		kgo.DisableIdempotentWrite(), kgo.RecordDeliveryTimeout(5*time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
 	if err != nil {
 		return err

@@ -54,7 +54,11 @@ type Server struct {
 	cmd   *exec.Cmd
 	out   *buffer
 	ended chan struct{}
-	// URL is the search API's, Kafka the embedded broker's address.
+	// On is what the server stands on.
+	On *Engines
+	// Roles are the parts that run in this process, parted by commas; all if empty.
+	Roles string
+	// URL is the search API's; Kafka is a list of brokers, or the embedded one.
 	URL, Kafka string
 }
 
@@ -76,15 +80,28 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// New prepares a server in a folder of its own. config is YAML to which data,
-// addresses and the broker's port are added.
+// New is Embedded().New: a server that brings all it needs.
 func New(t testing.TB, config string) *Server {
+	t.Helper()
+	return Embedded().New(t, config)
+}
+
+// New prepares a server in a folder of its own. config is YAML in which SEARCH_ADDR
+// stands for the address of the API and KAFKA_ADDR for the embedded broker's; on real
+// engines their addresses are added, and settings of the embedded ones taken out.
+func (e *Engines) New(t testing.TB, config string) *Server {
 	t.Helper()
 	bin, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, bin: bin, dir: t.TempDir(), URL: "http://" + freeAddr(t), Kafka: freeAddr(t)}
+	s := &Server{t: t, bin: bin, dir: t.TempDir(), On: e, URL: "http://" + freeAddr(t), Kafka: e.Kafka}
+	if !e.IsReal() {
+		s.Kafka = freeAddr(t)
+	}
+	e.mu.Lock()
+	e.servers = append(e.servers, s)
+	e.mu.Unlock()
 	s.Configure(config)
 	t.Cleanup(func() {
 		s.Kill()
@@ -99,7 +116,11 @@ func New(t testing.TB, config string) *Server {
 func (s *Server) Configure(config string) {
 	s.t.Helper()
 	config = strings.ReplaceAll(config, "SEARCH_ADDR", strings.TrimPrefix(s.URL, "http://"))
-	s.File("config.yaml", strings.ReplaceAll(config, "KAFKA_ADDR", s.Kafka))
+	text, err := s.On.settings(strings.ReplaceAll(config, "KAFKA_ADDR", s.Kafka))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.File("config.yaml", text)
 }
 
 func tail(s string, n int) string {
@@ -157,7 +178,11 @@ func (s *Server) Launch(env ...string) {
 	if s.out == nil {
 		s.out = &buffer{}
 	}
-	s.cmd = exec.Command(s.bin, "serve", "--config", filepath.Join(s.dir, "config.yaml"), "--data", s.Data())
+	args := []string{"serve", "--config", filepath.Join(s.dir, "config.yaml"), "--data", s.Data()}
+	if s.Roles != "" {
+		args = append(args, "--roles", s.Roles)
+	}
+	s.cmd = exec.Command(s.bin, args...)
 	s.cmd.Dir = s.dir
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
@@ -199,6 +224,25 @@ func (s *Server) Kill() {
 		s.t.Errorf("kill: %v", err)
 	}
 	<-s.ended
+}
+
+// Pause stops the process as it is, as SIGSTOP does, until Resume.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatalf("%s: %v", sig, err)
+	}
+}
+
+// Refresh makes searches find what has been written.
+func (s *Server) Refresh() {
+	s.t.Helper()
+	s.On.Refresh(s.t)
 }
 
 // Ended is closed when the current run has ended.

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The real servers that tests with the build tag `real` need: one Elasticsearch, one
+# OpenSearch, and a Kafka of three brokers.
+#   lab.sh fetch               everything that is missing on this machine, tried twice
+#   lab.sh up | down | status
+#   lab.sh env                 what a test finds the running servers by, as lines to eval
+#   lab.sh run TIME COMMAND    starts an empty lab, runs the command for at most that
+#                              time, and stops what it has started, however it ends
+# LAB_PARTS names the servers: "elasticsearch opensearch kafka".
+set -eu
+. "$(dirname "$0")/common.sh"
+PARTS=${LAB_PARTS:-elasticsearch opensearch kafka}
+
+each() { local p; for p in $PARTS; do "$LAB_SRC/$p.sh" "$@"; done; }
+together() { # COMMAND...: all parts at once
+  local p job jobs=()
+  for p in $PARTS; do "$LAB_SRC/$p.sh" "$@" & jobs+=($!); done
+  for job in "${jobs[@]}"; do wait "$job"; done
+}
+up() {
+  local p job jobs=()
+  for p in $PARTS; do
+    case $p in kafka) "$LAB_SRC/kafka.sh" start "${LAB_BROKERS:-3}" --secure ;; *) "$LAB_SRC/$p.sh" start ;; esac &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job"; done
+}
+environment() {
+  local p url line
+  for p in $PARTS; do
+    case $p in
+    kafka) "$LAB_SRC/kafka.sh" env | while read -r line; do echo "export FRESNEL_TEST_$line"; done ;;
+    *) url=$("$LAB_SRC/$p.sh" url); [ -z "$url" ] || echo "export FRESNEL_TEST_$(tr a-z A-Z <<<"$p")=$url" ;;
+    esac
+  done
+}
+run() { # TIME COMMAND...
+  local budget=$1 begin rc=0; shift
+  each fetch
+  begin=$(date +%s)
+  trap 'together wipe >/dev/null 2>&1' EXIT
+  trap 'exit 130' INT TERM
+  together wipe
+  up
+  echo "lab started in $(($(date +%s) - begin)) s; the command has $budget"
+  eval "$(environment)"
+  begin=$(date +%s)
+  LAB_DIR=$LAB_DIR LAB_CACHE=$LAB_CACHE timeout --foreground -k 30 "$budget" "$@" || rc=$?
+  [ $rc != 124 ] || echo "stopped: the budget of $budget is used up" >&2
+  echo "took $(($(date +%s) - begin)) s of $budget"
+  return $rc
+}
+
+case "${1:-}" in
+fetch) each fetch ;;
+up) up; environment ;;
+down) together wipe ;;
+status) each status ;;
+env) environment ;;
+run) [ $# -ge 3 ] || usage; shift; run "$@" ;;
+*) usage ;;
+esac
