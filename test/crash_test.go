@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -18,11 +17,10 @@ import (
 	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
 	"github.com/fresnel-search/fresnel/configs/resources"
 	"github.com/fresnel-search/fresnel/indexer/catalog"
-	"github.com/fresnel-search/fresnel/indexer/changelog"
-	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/listener/stream"
 	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/test/harness"
+	"github.com/fresnel-search/fresnel/test/oracle"
 )
 
 // crashing delivers everything to a receiver, retries soon, and keeps the logs whole
@@ -229,20 +227,13 @@ func verify(t *testing.T, c *crashes, mutations, changes []harness.Entry) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := map[resource.Ref][]*resource.Mutation{}
-	for _, e := range mutations {
-		m, err := resource.DecodeMutation(e.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		said[m.Ref] = append(said[m.Ref], m)
-	}
-	shown, ids := firsts(t, changes)
+	said := oracle.Said(t, mutations)
+	shown, ids := oracle.Firsts(t, changes)
 	deleted := 0
 	live := map[string]bool{}
 	for ref, ms := range said {
-		want := oracle{&types.Type(ref.Type).Rules}.transitions(ms)
-		got := visible(t, ref, shown[ref])
+		want := oracle.Transitions(&types.Type(ref.Type).Rules, ms)
+		got := oracle.Visible(t, ref, shown[ref])
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s: transitions (-oracle +change log):\n%.3000s", ref, d)
 		}
@@ -258,7 +249,7 @@ func verify(t *testing.T, c *crashes, mutations, changes []harness.Entry) {
 	if d := cmp.Diff(live, keysOf(dump(t, c.s, ""))); d != "" {
 		t.Errorf("documents that are searchable (-oracle +api):\n%.2000s", d)
 	}
-	delivered(t, c.r, shown, ids)
+	oracle.Delivered(t, c.r, ids)
 }
 
 func keysOf(docs map[string]document) map[string]bool {
@@ -267,87 +258,6 @@ func keysOf(docs map[string]document) map[string]bool {
 		keys[k] = true
 	}
 	return keys
-}
-
-// firsts are the first occurrences of each change by resource, in log order.
-// Repeats must have the same bytes.
-func firsts(t *testing.T, changes []harness.Entry) (map[resource.Ref][]*changelog.Entry, map[string]bool) {
-	t.Helper()
-	bytes := map[string]string{}
-	ids := map[string]bool{}
-	by := map[resource.Ref][]*changelog.Entry{}
-	for _, e := range changes {
-		c, err := changelog.Decode(e.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		value := string(e.Value)
-		if c.Action == change.Event {
-			// Announced twice, it goes to those who see the resource at each time; what
-			// they are shown is the same.
-			shown := *c
-			shown.Readers, shown.WasDeleted = nil, false
-			value = string(changelog.Encode(&shown))
-		}
-		if before, ok := bytes[c.ID]; ok {
-			if before != value {
-				t.Errorf("change %s of %s came again with other bytes:\n%s\n%s", c.ID, c.Ref, before, value)
-			}
-			continue
-		}
-		bytes[c.ID], ids[c.ID] = value, true
-		by[c.Ref] = append(by[c.Ref], c)
-	}
-	return by, ids
-}
-
-// visible are the transitions in the change log that show more than other readers.
-func visible(t *testing.T, ref resource.Ref, entries []*changelog.Entry) []transition {
-	t.Helper()
-	var out []transition
-	revision := int64(0)
-	for _, e := range entries {
-		if e.Action == change.Event {
-			continue
-		}
-		if revision++; e.Revision != revision {
-			t.Errorf("%s: revision %d comes where %d is due", ref, e.Revision, revision)
-		}
-		if e.Action == change.Updated && !slices.ContainsFunc(e.Changed, func(f string) bool { return f != changelog.Readers }) {
-			continue
-		}
-		tr := transition{Action: e.Action}
-		if e.Action != change.Deleted {
-			tr.Fields = map[string]string{}
-			for k, v := range e.Fields {
-				tr.Fields[k] = string(v)
-			}
-		}
-		out = append(out, tr)
-	}
-	return out
-}
-
-// delivered checks that every change reached the receiver, in order per resource.
-func delivered(t *testing.T, r *harness.Receiver, shown map[resource.Ref][]*changelog.Entry, ids map[string]bool) {
-	t.Helper()
-	got := map[string]bool{}
-	for res, cs := range r.Firsts(t) {
-		last := int64(0)
-		for _, c := range cs {
-			got[c.ID] = true
-			if c.Action == change.Event {
-				continue
-			}
-			if c.Revision <= last {
-				t.Errorf("%s/%s: revision %d is delivered after %d", res.Type, res.ID, c.Revision, last)
-			}
-			last = c.Revision
-		}
-	}
-	if d := cmp.Diff(slices.Sorted(maps.Keys(ids)), slices.Sorted(maps.Keys(got))); d != "" {
-		t.Errorf("changes in %d resources' logs and changes delivered differ (-log +delivered):\n%.2000s", len(shown), d)
-	}
 }
 
 func replace(text, old, with string) string {

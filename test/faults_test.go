@@ -18,6 +18,7 @@ import (
 	"github.com/fresnel-search/fresnel/listener/stream"
 	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/test/harness"
+	"github.com/fresnel-search/fresnel/test/oracle"
 )
 
 func TestErrorRecordOvertakesABacklog(t *testing.T) {
@@ -428,11 +429,11 @@ func TestServerThatIsToldToStopUnderLoadLosesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	entries, ids := firsts(t, changes.Entries())
+	_, ids := oracle.Firsts(t, changes.Entries())
 	if int64(len(ids)) != n {
 		t.Errorf("a clean stop made the indexer repeat %d of %d changes", n-int64(len(ids)), n)
 	}
-	delivered(t, r, entries, ids)
+	oracle.Delivered(t, r, ids)
 	seen := map[string]int{}
 	for _, d := range r.Deliveries() {
 		seen[d.ID]++

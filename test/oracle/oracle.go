@@ -1,4 +1,10 @@
-package test
+// Package oracle says, from the definitions of the design and nothing of the code
+// that folds, what a run must have come to: what each resource shows after each of
+// its mutations, and whether a recorded history keeps the invariants.
+//
+// It runs nothing and injects nothing; it judges what the tests recorded. Its
+// invariant: it imports the code under test for its nouns and codecs only.
+package oracle
 
 import (
 	"bytes"
@@ -17,21 +23,21 @@ type shown struct {
 	fields         map[string]string
 }
 
-// transition is one visible difference.
-type transition struct {
+// Transition is one visible difference.
+type Transition struct {
 	Action change.Action
 	Fields map[string]string
 }
 
-// oracle says, from the definitions of the design's section 6 and nothing of the
-// fold's code, what a resource shows after each of its mutations: it looks at all
+// model says what a resource shows after each of its mutations: it looks at all
 // mutations so far, every time, and keeps no state between.
-type oracle struct{ rules *fold.Rules }
+type model struct{ rules *fold.Rules }
 
-// transitions are the visible differences that the mutations make, in log order.
-// Differences of the readers alone are not among them.
-func (o oracle) transitions(ms []*resource.Mutation) []transition {
-	var out []transition
+// Transitions are the visible differences that the mutations of one resource make,
+// in log order. Differences of the readers alone are not among them.
+func Transitions(rules *fold.Rules, ms []*resource.Mutation) []Transition {
+	o := model{rules}
+	var out []Transition
 	before := shown{}
 	for i := range ms {
 		now := o.shown(ms[:i+1])
@@ -39,12 +45,12 @@ func (o oracle) transitions(ms []*resource.Mutation) []transition {
 		case !now.named:
 		case now.deleted:
 			if !before.deleted {
-				out = append(out, transition{Action: change.Deleted})
+				out = append(out, Transition{Action: change.Deleted})
 			}
 		case before.deleted || !before.named:
-			out = append(out, transition{change.Created, now.fields})
+			out = append(out, Transition{change.Created, now.fields})
 		case !maps.Equal(before.fields, now.fields):
-			out = append(out, transition{change.Updated, now.fields})
+			out = append(out, Transition{change.Updated, now.fields})
 		}
 		before = now
 	}
@@ -52,7 +58,7 @@ func (o oracle) transitions(ms []*resource.Mutation) []transition {
 }
 
 // shown is what the resource shows when exactly these mutations have come.
-func (o oracle) shown(ms []*resource.Mutation) shown {
+func (o model) shown(ms []*resource.Mutation) shown {
 	var s shown
 	var deleted, revived resource.Stamp
 	for _, m := range ms {
@@ -82,7 +88,7 @@ func (o oracle) shown(ms []*resource.Mutation) shown {
 }
 
 // inheritsDeletion reports whether the resource goes with this parent.
-func (o oracle) inheritsDeletion(parent resource.Ref, fields map[string]string) bool {
+func (o model) inheritsDeletion(parent resource.Ref, fields map[string]string) bool {
 	return slices.ContainsFunc(o.rules.Parents, func(p fold.Parent) bool {
 		id, err := json.Marshal(parent.ID)
 		return err == nil && p.Deletion && p.Type == parent.Type && fields[p.Field] == string(id)
@@ -97,7 +103,7 @@ func later(a, b resource.Stamp) resource.Stamp {
 }
 
 // fields are the values with the latest stamps, of statements after the cut.
-func (o oracle) fields(ms []*resource.Mutation, cut resource.Stamp) map[string]string {
+func (o model) fields(ms []*resource.Mutation, cut resource.Stamp) map[string]string {
 	type said struct {
 		stamp resource.Stamp
 		value json.RawMessage
