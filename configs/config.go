@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fresnel-search/fresnel/indexer"
+	"github.com/fresnel-search/fresnel/indexer/elastic"
 	"github.com/fresnel-search/fresnel/indexer/sqlite"
 	"github.com/fresnel-search/fresnel/listener"
 	"github.com/fresnel-search/fresnel/listener/kafka"
@@ -22,7 +23,9 @@ import (
 // Config is the whole configuration, grouped by owner.
 type Config struct {
 	// Data is the folder of everything that serve keeps.
-	Data       string     `yaml:"data"`
+	Data string `yaml:"data"`
+	// Roles are what this process does of all that there is to do.
+	Roles      []string   `yaml:"roles"`
 	Log        Log        `yaml:"log"`
 	Catalog    Catalog    `yaml:"catalog"`
 	Listener   Listener   `yaml:"listener"`
@@ -59,8 +62,10 @@ type Kafka struct {
 type Indexer struct {
 	indexer.Config `yaml:",inline"`
 	Group          string `yaml:"group"`
-	// SQLite is the embedded store.
-	SQLite sqlite.Config `yaml:"sqlite"`
+	// Store says which of the two below is used.
+	Store         string         `yaml:"store"`
+	SQLite        sqlite.Config  `yaml:"sqlite"`
+	Elasticsearch elastic.Config `yaml:"elasticsearch"`
 	// Partitions of fresnel.mutations and fresnel.changes when they are made; they
 	// keep it for life.
 	Partitions int `yaml:"partitions"`
@@ -82,9 +87,10 @@ type Publishers struct {
 func Default() Config {
 	return Config{
 		Data:       "./fresnel-data",
+		Roles:      AllRoles(),
 		Log:        Log{Level: "info", Format: "auto"},
 		Listener:   Listener{Config: listener.DefaultConfig(), Group: "fresnel-listener", Kafka: Kafka{kafka.DefaultConfig(), embedded.DefaultConfig()}},
-		Indexer:    Indexer{indexer.DefaultConfig(), "fresnel-indexer", sqlite.DefaultConfig(), 2},
+		Indexer:    Indexer{indexer.DefaultConfig(), "fresnel-indexer", StoreSQLite, sqlite.DefaultConfig(), elastic.DefaultConfig(), 2},
 		SearchAPI:  SearchAPI{searchapi.DefaultConfig(), identity.DefaultConfig()},
 		Publishers: Publishers{publishers.DefaultConfig(), host.DefaultConfig()},
 	}
@@ -115,7 +121,8 @@ func (c Config) Validate() error {
 		under("listener", c.Listener.Validate()),
 		under("listener.kafka", kc.Validate()),
 		under("indexer", c.Indexer.Validate()),
-		under("indexer.sqlite", c.Indexer.SQLite.Validate()),
+		under("indexer", c.Indexer.validateStore()),
+		c.validateRoles(),
 		under("searchapi", c.SearchAPI.Validate()),
 		under("searchapi.identity", c.SearchAPI.Identity.Validate()),
 		under("publishers", c.Publishers.Validate()),
@@ -137,6 +144,10 @@ func (c *Config) resolve(dir string) error {
 		}
 	}
 	c.SearchAPI.Identity.TokensFile = abs(dir, c.SearchAPI.Identity.TokensFile)
+	e := &c.Indexer.Elasticsearch
+	e.CAFile = abs(dir, e.CAFile)
+	errs = append(errs, readSecret(&e.Password, e.PasswordFile, dir, "indexer.elasticsearch.password"),
+		readSecret(&e.APIKey, e.APIKeyFile, dir, "indexer.elasticsearch.api_key"))
 	c.Publishers.Host.RunDir = abs(dir, c.Publishers.Host.RunDir)
 	for name, p := range c.Publishers.Host.Plugins {
 		if strings.Contains(p.Path, "/") { // else it is looked for in PATH

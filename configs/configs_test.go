@@ -235,6 +235,27 @@ func TestMistakesAreNamed(t *testing.T) {
 			[]string{"listener.kafka.embedded.listen: "},
 		},
 		{"a folder of types that is not there", "data: x\ncatalog: {dir: /nowhere}", []string{"line 2: catalog.dir: open /nowhere: "}},
+		{
+			"roles that do not exist", "roles: [listener, listner, listener]",
+			[]string{`line 1: roles[1]: "listner" is not one of listener, indexer, publishers, searchapi`, "roles[2]: listener is there twice"},
+		},
+		{"no roles", "roles: []", []string{"line 1: roles: required"}},
+		{
+			"a split of what is embedded", "roles: [searchapi]",
+			[]string{"only searchapi, but the embedded Kafka is inside of one process with all roles: set listener.kafka.brokers", "set indexer.store: elasticsearch"},
+		},
+		{"a store that is none", "indexer: {store: solr}", []string{"line 1: indexer.store: "}},
+		{
+			"a store that says too little", "indexer:
+  store: elasticsearch
+  elasticsearch: {shards: 0}
+",
+			[]string{"indexer.elasticsearch.addresses: required", "line 3: indexer.elasticsearch.shards: "},
+		},
+		{
+			"a secret twice", "indexer: {store: elasticsearch, elasticsearch: {addresses: ['http://e:9200'], api_key: a, api_key_file: b}}",
+			[]string{"indexer.elasticsearch.api_key: give it or indexer.elasticsearch.api_key_file, not both"},
+		},
 		{"a setting that is none", "publishers: {topic: x, timeout: 1s}", []string{"publishers.topic: unknown key", "publishers.timeout: unknown key"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -292,6 +313,34 @@ func TestSecretsComeFromFiles(t *testing.T) {
 				t.Errorf("the error shows the secret: %v", err)
 			}
 		})
+	}
+}
+
+func TestSplitNeedsEnginesOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte("c2VjcmV0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := configs.Parse([]byte(`
+roles: [indexer, searchapi]
+listener: {kafka: {brokers: ["k1:9092"]}}
+indexer:
+  store: elasticsearch
+  elasticsearch: {addresses: ["https://e1:9200"], api_key_file: key, ca_file: ca.pem}
+`), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Has(configs.RoleIndexer) || c.Has(configs.RoleListener) || c.Kept() || !c.Shared() {
+		t.Errorf("roles %v, kept %v, shared %v", c.Roles, c.Kept(), c.Shared())
+	}
+	e := c.Indexer.Elasticsearch
+	if e.APIKey.Reveal() != "c2VjcmV0" || e.CAFile != dir+"/ca.pem" {
+		t.Errorf("key %q, authorities %q", e.APIKey.Reveal(), e.CAFile)
+	}
+	if all := configs.Default(); !all.Kept() || all.Shared() {
+		t.Error("the default keeps nothing in its data folder")
 	}
 }
 
