@@ -246,10 +246,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		},
 		{"a store that is none", "indexer: {store: solr}", []string{"line 1: indexer.store: "}},
 		{
-			"a store that says too little", "indexer:
-  store: elasticsearch
-  elasticsearch: {shards: 0}
-",
+			"a store that says too little", "indexer:\n  store: elasticsearch\n  elasticsearch: {shards: 0}\n",
 			[]string{"indexer.elasticsearch.addresses: required", "line 3: indexer.elasticsearch.shards: "},
 		},
 		{
