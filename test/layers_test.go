@@ -16,10 +16,10 @@ const module = "github.com/fresnel-search/fresnel/"
 var floors = []string{
 	"plugins/change plugins/publisherv1 listener/stream indexer/record publishers/delivery configs/secret configs/resources " +
 		"indexer/resource/wire",
-	"indexer/resource plugins/internal/...",
+	"indexer/resource indexer/scalar plugins/internal/...",
 	"listener/notification indexer/fold searchapi/query plugins/sdk publishers/lane",
 	"indexer/catalog plugins/client publishers/filter",
-	"searchapi/policy indexer/changelog",
+	"searchapi/policy searchapi/view indexer/changelog",
 	"listener/kafka listener/kafka/embedded indexer/sqlite/token indexer/elastic/layout",
 	"indexer/sqlite/compile indexer/elastic/dsl",
 	"indexer/sqlite indexer/elastic searchapi/identity publishers/host publishers/webhook publishers/log",

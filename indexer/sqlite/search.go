@@ -119,7 +119,7 @@ func (s *Store) flatFields(st *compile.Statement, typ string, raw []byte, scope 
 	if err := json.Unmarshal(raw, &fields); err != nil { // stored by encodeFields
 		return nil
 	}
-	return s.seen(typ, fields, scope)
+	return s.view.Fields(typ, fields, scope)
 }
 
 func (s *Store) sortValues(m *found, st *compile.Statement, keys []byte, fields map[string]json.RawMessage) error {
@@ -170,7 +170,10 @@ func (s *Store) hits(ctx context.Context, tx *sql.Tx, req *query.Request, page [
 		}
 		m := page[at[doc]]
 		d := resource.Document{Ref: resource.Ref{Type: m.typ, ID: m.id}, Revision: revision, TenantRevision: tenant}
-		h, err := s.hit(&d, fields, req.Scope, req.Source)
+		var h query.Hit
+		if err = json.Unmarshal(fields, &d.Fields); err == nil {
+			h, err = s.view.Hit(&d, req.Scope, req.Source)
+		}
 		if err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
@@ -179,28 +182,6 @@ func (s *Store) hits(ctx context.Context, tx *sql.Tx, req *query.Request, page [
 		}
 	}
 	return hits, rows.Err()
-}
-
-// hit shows a document to a scope.
-func (s *Store) hit(d *resource.Document, fields []byte, scope *query.Scope, src *query.Source) (query.Hit, error) {
-	h := query.Hit{Ref: d.Ref, Revision: d.TenantRevision}
-	if scope.Hidden {
-		h.Revision = d.Revision
-	}
-	if err := json.Unmarshal(fields, &d.Fields); err != nil {
-		return h, fmt.Errorf("fields of %s: %w", d.Ref, err)
-	}
-	shown := s.seen(d.Ref.Type, d.Fields, scope)
-	if _, ok := shown["id"]; !ok {
-		id, err := resource.Canonical(d.Ref.ID)
-		if err != nil {
-			return h, err
-		}
-		shown["id"] = id
-	}
-	var err error
-	h.Source, err = selected(resource.Render(shown), src)
-	return h, err
 }
 
 // Get returns one resource as a scope sees it; query.ErrNotFound if it does not, be
@@ -221,12 +202,4 @@ func (s *Store) Get(ctx context.Context, ref resource.Ref, scope query.Scope) (h
 	h = res.Hits[0]
 	h.Score = nil
 	return h, nil
-}
-
-// seen are the fields that a scope sees. It is the one place that drops hidden ones.
-func (s *Store) seen(typ string, fields map[string]json.RawMessage, scope *query.Scope) map[string]json.RawMessage {
-	if scope.Hidden {
-		return fields
-	}
-	return s.schema.Visible(typ, fields)
 }

@@ -28,6 +28,7 @@ import (
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
+	"github.com/fresnel-search/fresnel/searchapi/view"
 )
 
 // ErrClosed says that the store was closed.
@@ -85,6 +86,7 @@ type Store struct {
 	cfg     Config
 	log     *slog.Logger
 	schema  *compile.Schema
+	view    *view.View
 	readers *sql.DB
 	load    *sql.Stmt // of readers
 	writer  *writer
@@ -108,7 +110,7 @@ func OpenTypes(cfg Config, types []*catalog.Type, log *slog.Logger) (*Store, err
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{cfg: cfg, log: log}
+	s := &Store{cfg: cfg, log: log, view: view.New(types)}
 	ctx := context.Background() // opening is not interrupted: it may be half a migration
 	w, err := openWriter(ctx, cfg)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
+	"github.com/fresnel-search/fresnel/indexer/scalar"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
@@ -51,7 +52,7 @@ func termCond(t target, v query.Value) (cond, bool) {
 }
 
 func exactLong(v query.Value, f Value) Value {
-	if s, ok := scalar(v); ok {
+	if s, ok := scalar.Text(v); ok {
 		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return intValue(i)
 		}
@@ -64,7 +65,7 @@ func exactLong(v query.Value, f Value) Value {
 func (c *compiler) meta(field string, vs []query.Value, boost float64, nested string) (match, bool) {
 	var texts []string
 	for _, v := range vs {
-		if s, ok := scalar(v); ok {
+		if s, ok := scalar.Text(v); ok {
 			texts = append(texts, s)
 		}
 	}
@@ -155,13 +156,13 @@ func (c *compiler) ranges(n query.Range, path, nested string) (match, error) {
 }
 
 // patterned makes a clause of a pattern on the fields that hold text.
-func patterned(targets []target, g glob, opt patternOptions) (match, error) {
-	if g.stars() > maxStars {
-		return match{}, &query.Error{Path: opt.path, Detail: fmt.Sprintf("a pattern may have at most %d stars", maxStars)}
+func patterned(targets []target, g query.Glob, opt patternOptions) (match, error) {
+	if g.Stars() > query.MaxStars {
+		return match{}, &query.Error{Path: opt.path, Detail: fmt.Sprintf("a pattern may have at most %d stars", query.MaxStars)}
 	}
 	return leaves(targets, opt.boost, opt.lenient, opt.path, func(t target) (cond, bool) {
 		if opt.lower && t.kind == Token {
-			return likeCond(t, g.lower(), opt.fold), true
+			return likeCond(t, g.Lower(), opt.fold), true
 		}
 		return likeCond(t, g, opt.fold), texts(t.kind)
 	})
@@ -176,12 +177,12 @@ type patternOptions struct {
 }
 
 func (c *compiler) prefix(n query.Prefix, path, nested string) (match, error) {
-	return patterned(c.lookup(n.Field, nested), append(literal(n.Value), globRune{wild: '*'}),
+	return patterned(c.lookup(n.Field, nested), query.PrefixGlob(n.Value),
 		patternOptions{path: path, boost: n.Boost, fold: n.CaseInsensitive})
 }
 
 func (c *compiler) wildcard(n query.Wildcard, path, nested string) (match, error) {
-	return patterned(c.lookup(n.Field, nested), parseGlob(n.Value),
+	return patterned(c.lookup(n.Field, nested), query.ParseGlob(n.Value),
 		patternOptions{path: path, boost: n.Boost, fold: n.CaseInsensitive})
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fresnel-search/fresnel/indexer/scalar"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
@@ -138,7 +139,7 @@ func (k SortKey) FlatValue(fields map[string]json.RawMessage) (v Value, ok bool)
 			decoded, _ = member(obj, rest[1:])
 		}
 		for _, one := range values(decoded) {
-			if s, fine := scalar(one); fine && len(s) <= MaxValue {
+			if s, fine := scalar.Text(one); fine && len(s) <= MaxValue {
 				v, ok = k.better(v, ok, textValue(s)), true
 			}
 		}

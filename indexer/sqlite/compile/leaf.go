@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fresnel-search/fresnel/indexer/scalar"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
@@ -76,12 +77,12 @@ func folded(t target, v query.Value) (cond, bool) {
 	if !texts(t.kind) {
 		return termCond(t, v)
 	}
-	s, ok := scalar(v)
+	s, ok := scalar.Text(v)
 	if !ok {
 		return cond{}, false
 	}
 	if t.kind == Pair {
-		return likeCond(t, literal(s), true), true
+		return likeCond(t, query.LiteralGlob(s), true), true
 	}
 	return cond{fields: []int64{t.id}, where: "value=? COLLATE NOCASE", args: []any{s}}, true
 }

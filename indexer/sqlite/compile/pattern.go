@@ -2,110 +2,38 @@ package compile
 
 import (
 	"strings"
-	"unicode"
+
+	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
-// maxStars is how many stars a pattern may have; SQLite's matcher backtracks.
-const maxStars = 16
-
-// glob is a pattern with * and ?, read: a rune of class 0 is itself.
-type glob []globRune
-
-type globRune struct {
-	r    rune
-	wild byte // '*', '?' or 0
-}
-
-// parseGlob reads a pattern; a backslash makes the next rune itself.
-func parseGlob(s string) (g glob) {
-	escaped := false
-	for _, r := range s {
-		switch {
-		case escaped:
-			g, escaped = append(g, globRune{r: r}), false
-		case r == '\\':
-			escaped = true
-		case r == '*':
-			if n := len(g); n == 0 || g[n-1].wild != '*' {
-				g = append(g, globRune{wild: '*'})
-			}
-		case r == '?':
-			g = append(g, globRune{wild: '?'})
-		default:
-			g = append(g, globRune{r: r})
-		}
-	}
-	if escaped {
-		g = append(g, globRune{r: '\\'})
-	}
-	return g
-}
-
-func literal(s string) (g glob) {
-	for _, r := range s {
-		g = append(g, globRune{r: r})
-	}
-	return g
-}
-
-func (g glob) stars() (n int) {
-	for _, c := range g {
-		if c.wild == '*' {
-			n++
-		}
-	}
-	return n
-}
-
-func (g glob) lower() glob {
-	out := make(glob, len(g))
-	for i, c := range g {
-		out[i] = globRune{unicode.ToLower(c.r), c.wild}
-	}
-	return out
-}
-
-// prefix is the part before the first wildcard, and whether what follows is only a
-// star.
-func (g glob) prefix() (s string, open bool) {
-	var sb strings.Builder
-	for i, c := range g {
-		if c.wild != 0 {
-			return sb.String(), c.wild == '*' && i == len(g)-1
-		}
-		sb.WriteRune(c.r)
-	}
-	return sb.String(), false
-}
-
-// sqlGlob is the pattern for GLOB, like for LIKE with a backslash as escape.
-func (g glob) sqlGlob() string {
+// sqlGlob is a pattern for GLOB, sqlLike for LIKE with a backslash as escape.
+func sqlGlob(g query.Glob) string {
 	var sb strings.Builder
 	for _, c := range g {
 		switch {
-		case c.wild != 0:
-			sb.WriteByte(c.wild)
-		case strings.ContainsRune("*?[", c.r):
-			sb.WriteString("[" + string(c.r) + "]")
+		case c.Wild != 0:
+			sb.WriteByte(c.Wild)
+		case strings.ContainsRune("*?[", c.Rune):
+			sb.WriteString("[" + string(c.Rune) + "]")
 		default:
-			sb.WriteRune(c.r)
+			sb.WriteRune(c.Rune)
 		}
 	}
 	return sb.String()
 }
 
-func (g glob) sqlLike() string {
+func sqlLike(g query.Glob) string {
 	var sb strings.Builder
 	for _, c := range g {
 		switch {
-		case c.wild == '*':
+		case c.Wild == '*':
 			sb.WriteByte('%')
-		case c.wild == '?':
+		case c.Wild == '?':
 			sb.WriteByte('_')
-		case strings.ContainsRune(`%_\`, c.r):
-			sb.WriteString(`\` + string(c.r))
+		case strings.ContainsRune(`%_\`, c.Rune):
+			sb.WriteString(`\` + string(c.Rune))
 		default:
-			sb.WriteRune(c.r)
+			sb.WriteRune(c.Rune)
 		}
 	}
 	return sb.String()
@@ -113,12 +41,12 @@ func (g glob) sqlLike() string {
 
 // likeCond is the condition that a value of the field matches the pattern. What
 // stands before the first wildcard bounds the rows looked at.
-func likeCond(t target, g glob, fold bool) cond {
+func likeCond(t target, g query.Glob, fold bool) cond {
 	c := cond{fields: []int64{t.id}}
 	if t.kind == Pair {
-		g = append(literal(pair(t.within, "")), g...)
+		g = append(query.LiteralGlob(pair(t.within, "")), g...)
 	}
-	pre, open := g.prefix()
+	pre, open := g.Prefix()
 	if fold { // letters may fold, but not those of the path
 		pre, open = "", false
 		if t.kind == Pair {
@@ -133,11 +61,11 @@ func likeCond(t target, g glob, fold bool) cond {
 		}
 	}
 	switch {
-	case open || len(g) == 1 && g[0].wild == '*':
+	case open || len(g) == 1 && g[0].Wild == '*':
 	case fold:
-		parts, c.args = append(parts, `value LIKE ? ESCAPE '\'`), append(c.args, g.sqlLike())
+		parts, c.args = append(parts, `value LIKE ? ESCAPE '\'`), append(c.args, sqlLike(g))
 	default:
-		parts, c.args = append(parts, "value GLOB ?"), append(c.args, g.sqlGlob())
+		parts, c.args = append(parts, "value GLOB ?"), append(c.args, sqlGlob(g))
 	}
 	c.where = strings.Join(parts, " AND ")
 	return c

@@ -12,6 +12,7 @@ import (
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/indexer/resource/wire"
+	"github.com/fresnel-search/fresnel/indexer/scalar"
 	"github.com/fresnel-search/fresnel/indexer/sqlite/token"
 )
 
@@ -136,7 +137,7 @@ func (w *rowWriter) text(l *leaf, vs []any, elem int64) {
 	whole := w.s.ids[Key{l.raw(), Keyword, l.hidden}]
 	base := 0
 	for _, v := range vs {
-		s, ok := scalar(v)
+		s, ok := scalar.Text(v)
 		if !ok {
 			continue
 		}
@@ -207,7 +208,7 @@ func (w *rowWriter) flat(l *leaf, path string, v any, hidden bool) {
 			w.flat(l, p, e, hidden || w.ts.hides(l.name+"."+p))
 		}
 	default:
-		s, ok := scalar(v)
+		s, ok := scalar.Text(v)
 		if !ok || len(s) > MaxValue {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/sqlite/token"
+	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
 // Kind is how the values of an indexed field are compared.
@@ -265,7 +266,7 @@ func (c *compiler) expand(pattern, nested string) (targets []target) {
 		return c.lookup(pattern, nested)
 	}
 	for _, name := range c.fieldNames(nested) {
-		if globMatch(pattern, name) {
+		if query.MatchName(pattern, name) {
 			for _, t := range c.lookup(name, nested) {
 				if !slices.Contains(targets, t) {
 					targets = append(targets, t)
@@ -295,25 +296,4 @@ func (c *compiler) fieldNames(nested string) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(set))
-}
-
-// globMatch matches with * for any characters; it takes time linear in both.
-func globMatch(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

@@ -3,6 +3,7 @@ package compile
 import (
 	"strings"
 
+	"github.com/fresnel-search/fresnel/indexer/scalar"
 	"github.com/fresnel-search/fresnel/indexer/sqlite/token"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
@@ -43,7 +44,7 @@ func (c *compiler) match(n query.Match, path, nested string) (match, error) {
 			return m, nil
 		}
 	}
-	text, _ := scalar(n.Text)
+	text, _ := scalar.Text(n.Text)
 	words := token.Split(text)
 	return c.over(n.Fields, n.Weights, overOptions{path: path, nested: nested, boost: n.Boost, lenient: n.Lenient},
 		func(t target) ([]cond, bool) {
@@ -137,7 +138,7 @@ func (c *compiler) phrase(n query.MatchPhrase, path, nested string) (match, erro
 			case t.kind == Token:
 				return []cond{phraseCond(t, words, n)}, true
 			case n.Prefix && texts(t.kind):
-				return []cond{likeCond(t, append(literal(n.Text), globRune{wild: '*'}), false)}, true
+				return []cond{likeCond(t, query.PrefixGlob(n.Text), false)}, true
 			default:
 				cd, ok := termCond(t, n.Text)
 				return []cond{cd}, ok
@@ -152,7 +153,7 @@ func phraseCond(t target, words []token.Token, n query.MatchPhrase) cond {
 		conds[i] = wordCond(t, w.Term)
 	}
 	if last := len(words) - 1; n.Prefix {
-		conds[last] = likeCond(t, append(literal(words[last].Term), globRune{wild: '*'}), false)
+		conds[last] = likeCond(t, query.PrefixGlob(words[last].Term), false)
 	}
 	if len(conds) == 1 {
 		return conds[0]
@@ -162,7 +163,7 @@ func phraseCond(t target, words []token.Token, n query.MatchPhrase) cond {
 
 func (c *compiler) pattern(n query.Pattern, path, nested string) (match, error) {
 	var ms []match
-	g := parseGlob(n.Value)
+	g := query.ParseGlob(n.Value)
 	for _, w := range c.targets(n.Fields, n.Weights, nested) {
 		m, err := patterned(w.targets, g, patternOptions{
 			path: path + "." + strings.Join(n.Fields, ","), boost: w.weight, lenient: n.Lenient, lower: true,

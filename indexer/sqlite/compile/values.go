@@ -9,8 +9,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/fresnel-search/fresnel/indexer/scalar"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
@@ -151,149 +151,53 @@ func readValue(b []byte) (v Value, rest []byte, ok bool) {
 	}
 }
 
-// scalar is the text of a JSON scalar; ok is false for null and composites.
-func scalar(v any) (s string, ok bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	case bool:
-		return strconv.FormatBool(v), true
-	case float64:
-		return strconv.FormatFloat(v, 'g', -1, 64), true
-	case int:
-		return strconv.Itoa(v), true
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	case time.Time:
-		return v.UTC().Format(time.RFC3339Nano), true
-	default:
-		return "", false
-	}
-}
-
 // span is the values from lo to hi, both included; most spans hold one value.
 type span struct{ lo, hi Value }
 
 // convert turns a value, of a document or of a query, into the values of the kind
 // that are equal to it. It is false if the kind cannot hold it.
 func convert(k Kind, v query.Value) (span, bool) {
-	s, ok := scalar(v)
+	s, ok := scalar.Text(v)
 	if !ok {
 		return span{}, false
 	}
 	one := func(v Value) (span, bool) { return span{v, v}, true }
 	switch k {
 	case Long:
-		if i, ok := parseLong(s); ok {
+		if i, ok := scalar.Long(s); ok {
 			return one(intValue(i))
 		}
 	case Double:
-		if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
-			return one(floatValue(f + 0)) // no negative zero
+		if f, ok := scalar.Double(s); ok {
+			return one(floatValue(f))
 		}
 	case Boolean:
-		switch s {
-		case "true":
+		if yes, ok := scalar.Boolean(s); yes {
 			return one(intValue(1))
-		case "false":
+		} else if ok {
 			return one(intValue(0))
 		}
 	case Date:
-		if lo, hi, ok := parseDate(s); ok {
+		if lo, hi, ok := scalar.Date(s); ok {
 			return span{intValue(lo), intValue(hi)}, true
 		}
 	case IP:
-		return parseIP(s)
+		if first, last, ok := scalar.IP(s); ok {
+			return span{ipValue(first), ipValue(last)}, true
+		}
 	default:
 		return one(textValue(s))
 	}
 	return span{}, false
 }
 
-// parseLong drops a fraction, as Elasticsearch's coercion does for documents.
-func parseLong(s string) (int64, bool) {
-	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return i, true
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(f) || math.Abs(f) >= 1<<63 {
-		return 0, false
-	}
-	return int64(f), true
-}
-
-func parseIP(s string) (span, bool) {
-	if a, err := netip.ParseAddr(s); err == nil {
-		v := ipValue(a)
-		return span{v, v}, true
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return span{}, false
-	}
-	lo := p.Masked().Addr()
-	first := lo.As16()
-	last := first
-	host := lo.BitLen() - p.Bits()
-	for i := 15; host > 0; i, host = i-1, host-8 {
-		last[i] |= byte(1<<min(host, 8) - 1)
-	}
-	return span{bytesValue(string(first[:])), bytesValue(string(last[:]))}, true
-}
-
 func ipValue(a netip.Addr) Value {
-	b := a.WithZone("").As16()
+	b := a.As16()
 	return bytesValue(string(b[:]))
 }
 
-// dateForms are the usual forms, each with the time that it leaves open. Fractions
-// of a second are read wherever seconds are.
-func dateForms() []dateForm {
-	return []dateForm{
-		{"2006-01-02T15:04:05Z07:00", time.Millisecond},
-		{"2006-01-02T15:04:05", time.Millisecond},
-		{"2006-01-02 15:04:05", time.Millisecond},
-		{"2006-01-02 15:04:05Z07:00", time.Millisecond},
-		{"2006-01-02T15:04:05Z0700", time.Millisecond},
-		{"2006-01-02T15:04:05Z07", time.Millisecond},
-		{"2006-01-02", 24 * time.Hour},
-		{"2006-01-02T15:04Z07:00", time.Minute},
-		{"2006-01-02T15:04", time.Minute},
-		{"2006-01-02T15", time.Hour},
-		{"2006-01", 24 * time.Hour},
-		{"2006", 24 * time.Hour},
-	}
-}
+// NumberJSON and TextJSON are values of their types as answers show them.
+func NumberJSON(f float64) json.RawMessage { return floatValue(f).JSON() }
 
-type dateForm struct {
-	layout string
-	open   time.Duration
-}
-
-// parseDate reads a date or a number of milliseconds since 1970 and returns the
-// first and the last millisecond that it may mean.
-func parseDate(s string) (lo, hi int64, ok bool) {
-	if len(s) != 4 || !digits(s) {
-		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-			return n, n, true
-		}
-	}
-	for _, f := range dateForms() {
-		if len(s) < len(f.layout)-10 {
-			continue
-		}
-		t, err := time.Parse(f.layout, s)
-		if err != nil {
-			continue
-		}
-		lo = t.UnixMilli()
-		return lo, lo + f.open.Milliseconds() - 1, true
-	}
-	return 0, 0, false
-}
-
-func digits(s string) bool {
-	return strings.Trim(s, "0123456789") == ""
-}
+// TextJSON is a text as answers show it.
+func TextJSON(s string) json.RawMessage { return textValue(s).JSON() }

@@ -1,12 +1,12 @@
-package sqlite
+package view
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
-	"github.com/fresnel-search/fresnel/indexer/sqlite/compile"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
@@ -91,7 +91,7 @@ func hasMembers(v any) bool {
 
 func matches(patterns []string, path string) bool {
 	for _, p := range patterns {
-		if compile.GlobMatch(p, path) {
+		if query.MatchName(strings.TrimSpace(p), path) {
 			return true
 		}
 	}
