@@ -24,8 +24,9 @@ import (
 // made of the same Engines are processes of the same Fresnel, except on the embedded
 // ones, where each server has its own.
 type Engines struct {
-	// Kafka is a list of brokers, and Search the URL of a cluster; empty means
-	// embedded. A test may put a proxy in between before it makes a server.
+	// Kafka is a list of brokers, and Search one of URLs of a cluster, both parted by
+	// commas; empty means embedded. A test may put a proxy in between before it makes a
+	// server.
 	Kafka, Search string
 	// Flavor is what Search is: elasticsearch or opensearch.
 	Flavor string
@@ -68,8 +69,13 @@ func Need(t testing.TB, variable string) string {
 
 func on(t testing.TB, variable, flavor string) *Engines {
 	t.Helper()
-	e := &Engines{Kafka: Need(t, "FRESNEL_TEST_KAFKA"), Search: Need(t, variable), Flavor: flavor}
-	e.broker, e.cluster = e.Kafka, e.Search
+	return On(t, Need(t, "FRESNEL_TEST_KAFKA"), Need(t, variable), flavor)
+}
+
+// On is Real with the brokers and the cluster that are named.
+func On(t testing.TB, brokers, cluster, flavor string) *Engines {
+	t.Helper()
+	e := &Engines{Kafka: brokers, Search: cluster, Flavor: flavor, broker: brokers, cluster: cluster}
 	exclusive(t, e.broker)
 	t.Cleanup(func() {
 		if err := e.dropIndices(); err != nil {
@@ -157,11 +163,21 @@ func (e *Engines) dropIndices() error {
 	return errors.Join(errs...)
 }
 
-// ask sends a request without body to the cluster.
-func (e *Engines) ask(method, path string) ([]byte, error) {
+// ask sends a request without body to the first node of the cluster that answers.
+func (e *Engines) ask(method, path string) (b []byte, err error) {
+	for node := range strings.SplitSeq(e.cluster, ",") {
+		var refused *StatusError
+		if b, err = askNode(method, node+path); err == nil || errors.As(err, &refused) {
+			break
+		}
+	}
+	return b, err
+}
+
+func askNode(method, uri string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, e.cluster+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, uri, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +188,7 @@ func (e *Engines) ask(method, path string) ([]byte, error) {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode >= 300 {
-		err = fmt.Errorf("%s %s: %d: %s", method, path, resp.StatusCode, b)
+		err = &StatusError{Code: resp.StatusCode, Body: string(b)}
 	}
 	return b, err
 }
@@ -201,7 +217,7 @@ func (e *Engines) settings(text string) (string, error) {
 		delete(all["listener"].(map[string]any)["kafka"].(map[string]any), "embedded")
 	}
 	if e.Search != "" {
-		merge(all, tree(map[string]any{"addresses": []string{e.Search}, "flavor": e.Flavor, "prefix": e.Prefix}, "indexer", "elastic"))
+		merge(all, tree(map[string]any{"addresses": strings.Split(e.Search, ","), "flavor": e.Flavor, "prefix": e.Prefix}, "indexer", "elastic"))
 	}
 	b, err := yaml.Marshal(all)
 	return string(b), err
