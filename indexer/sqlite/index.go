@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"maps"
 	"slices"
 
@@ -139,74 +137,4 @@ func (b *batch) flush(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// indexAgain writes the rows of all documents of a type anew.
-func (s *Store) indexAgain(ctx context.Context, typ string) (n int, err error) {
-	w := s.writer
-	var last int64
-	if err := w.conn.QueryRowContext(ctx, "SELECT coalesce(max(doc),0) FROM docs WHERE type=?", typ).Scan(&last); err != nil || last == 0 {
-		return 0, err
-	}
-	if err := w.prepare(ctx); err != nil {
-		return 0, err
-	}
-	for _, sql := range []string{
-		"DELETE FROM terms WHERE doc IN (SELECT doc FROM docs WHERE type=?)",
-		"DELETE FROM live WHERE type=?",
-	} {
-		if _, err := w.conn.ExecContext(ctx, sql, typ); err != nil {
-			return 0, err
-		}
-	}
-	for after := int64(0); ; {
-		page, err := s.page(ctx, typ, after)
-		if err != nil || len(page) == 0 {
-			return n, errors.Join(err, w.stmts.close())
-		}
-		if err := s.indexPage(ctx, page); err != nil {
-			return n, errors.Join(err, w.stmts.close())
-		}
-		n += len(page)
-		after = page[len(page)-1].doc
-	}
-}
-
-// page reads the next documents of a type, as far as indexing needs them.
-func (s *Store) page(ctx context.Context, typ string, after int64) (page []indexed, err error) {
-	rows, err := s.writer.conn.QueryContext(ctx, "SELECT doc,id,deleted,revision,fields,readers,parents FROM docs "+
-		"WHERE type=? AND doc>? ORDER BY doc LIMIT 500", typ, after)
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		x := indexed{new: &resource.Document{Ref: resource.Ref{Type: typ}}}
-		var fields, readers, parents sql.RawBytes
-		err := rows.Scan(&x.doc, &x.new.Ref.ID, &x.new.Deleted, &x.new.Revision, &fields, &readers, &parents)
-		if err == nil {
-			err = decodeParts(x.new, fields, readers, parents)
-		}
-		if err == nil {
-			x.rows, err = s.schema.Rows(x.new)
-		}
-		if err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		x.old = &resource.Document{Ref: x.new.Ref}
-		page = append(page, x)
-	}
-	return page, rows.Err()
-}
-
-func (s *Store) indexPage(ctx context.Context, page []indexed) error {
-	j := &job{run: func(ctx context.Context, w *writer) error {
-		b := newBatch(w, s.schema)
-		for _, x := range page {
-			if err := b.index(ctx, x); err != nil {
-				return err
-			}
-		}
-		return b.flush(ctx)
-	}}
-	return errors.Join(s.writer.commit(ctx, []*job{j}), j.err)
 }
