@@ -144,6 +144,11 @@ func (c *Config) resolve(dir string) error {
 		}
 	}
 	c.SearchAPI.Identity.TokensFile = abs(dir, c.SearchAPI.Identity.TokensFile)
+	k := &c.Listener.Kafka
+	for _, p := range []*string{&k.TLS.CAFile, &k.TLS.CertFile, &k.TLS.KeyFile} {
+		*p = abs(dir, *p)
+	}
+	errs = append(errs, readSecret(&k.SASL.Password, k.SASL.PasswordFile, dir, "listener.kafka.sasl.password"))
 	e := &c.Indexer.Elasticsearch
 	e.CAFile = abs(dir, e.CAFile)
 	errs = append(errs, readSecret(&e.Password, e.PasswordFile, dir, "indexer.elasticsearch.password"),

@@ -18,6 +18,14 @@ type Config struct {
 	Brokers []string `yaml:"brokers"`
 	// ClientID is shown in the brokers' logs.
 	ClientID string `yaml:"client_id"`
+	TLS  TLS  `yaml:"tls"`
+	SASL SASL `yaml:"sasl"`
+	// Rack is where this process runs, as brokers name their racks: partitions whose
+	// leaders are there are preferably assigned to it. Records are always fetched
+	// from leaders; kafka-go cannot fetch from followers.
+	Rack string `yaml:"rack"`
+	// OwnTopics is what Fresnel's own topics get.
+	OwnTopics OwnTopics `yaml:"own_topics"`
 	// Compression of produced batches: none, snappy, lz4, zstd or gzip.
 	Compression string `yaml:"compression"`
 	// CreateTopics lets Produce create a topic that is not there.
@@ -39,11 +47,43 @@ type Config struct {
 	MetadataTTL time.Duration `yaml:"metadata_ttl"`
 	// DrainTimeout is how long handlers may go on after the end of Consume's ctx.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// StuckAfter is how long a partition may have records waiting and get on with none
+	// before its group's status calls it stuck.
+	StuckAfter time.Duration `yaml:"stuck_after"`
 	// ReadTimeout bounds connecting, and reads that have no limit of their own.
 	ReadTimeout time.Duration `yaml:"read_timeout"`
 	// RefuseFor is how long a broker that accepted a connection and then said
 	// nothing is not tried again.
 	RefuseFor time.Duration `yaml:"refuse_for"`
+}
+
+// OwnTopics says how the topics of Fresnel's own are made, and what they are checked
+// for. What is zero is the brokers' affair.
+type OwnTopics struct {
+	Replication       int `yaml:"replication"`
+	MinInsyncReplicas int `yaml:"min_insync_replicas"`
+	// MutationsRetention is how long mutations are kept: longer than the indexer may
+	// be away.
+	MutationsRetention time.Duration `yaml:"mutations_retention"`
+	// ChangesRetention is how long changes are kept: longer than a subscriber may be
+	// away and miss nothing.
+	ChangesRetention time.Duration `yaml:"changes_retention"`
+}
+
+func (o OwnTopics) validate() error {
+	var errs []error
+	if o.Replication < 0 || o.MinInsyncReplicas < 0 {
+		errs = append(errs, errors.New("own_topics.replication, own_topics.min_insync_replicas: must not be negative"))
+	}
+	if o.Replication > 0 && o.MinInsyncReplicas > o.Replication {
+		errs = append(errs, errors.New("own_topics.min_insync_replicas: must not be above own_topics.replication"))
+	}
+	for key, d := range map[string]time.Duration{"mutations_retention": o.MutationsRetention, "changes_retention": o.ChangesRetention} {
+		if d != 0 && d < time.Hour {
+			errs = append(errs, fmt.Errorf("own_topics.%s: must be 0 or at least 1h", key))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 var codecs = map[string]kafka.Compression{
@@ -55,6 +95,8 @@ func DefaultConfig() Config {
 	return Config{
 		ClientID:          "fresnel",
 		Compression:       "snappy",
+		OwnTopics:         OwnTopics{MutationsRetention: 7 * 24 * time.Hour, ChangesRetention: 7 * 24 * time.Hour},
+		StuckAfter:        5 * time.Minute,
 		CreateTopics:      true,
 		ProduceTimeout:    30 * time.Second,
 		SessionTimeout:    30 * time.Second,
@@ -77,6 +119,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("brokers[%d]: %w", i, err))
 		}
 	}
+	errs = append(errs, c.TLS.validate(), c.SASL.validate(c.TLS.Enabled), c.OwnTopics.validate())
 	if _, ok := codecs[c.Compression]; !ok {
 		names := slices.Sorted(maps.Keys(codecs))
 		errs = append(errs, fmt.Errorf("compression: %q is none of %s", c.Compression, strings.Join(names, ", ")))
@@ -92,6 +135,7 @@ func (c Config) Validate() error {
 		{"topics_interval", c.TopicsInterval},
 		{"metadata_ttl", c.MetadataTTL},
 		{"drain_timeout", c.DrainTimeout},
+		{"stuck_after", c.StuckAfter},
 		{"read_timeout", c.ReadTimeout},
 		{"refuse_for", c.RefuseFor},
 	} {

@@ -34,7 +34,7 @@ type group struct {
 	handling   context.Context // what handlers get: ends a while after stop
 
 	mu      sync.Mutex
-	topics  map[string]int
+	topics  map[string]listed // joined for
 	workers map[stream.Partition]*worker
 }
 
@@ -99,7 +99,7 @@ func (c *Client) leave(g *group) {
 
 // awaitTopics waits for a topic to read. Joining without one would leave kafka-go's
 // group with an empty assignment for ever.
-func (g *group) awaitTopics(ctx context.Context) map[string]int {
+func (g *group) awaitTopics(ctx context.Context) map[string]listed {
 	said := false
 	for {
 		there, err := g.c.topics(ctx)
@@ -123,7 +123,7 @@ func (g *group) awaitTopics(ctx context.Context) map[string]int {
 }
 
 // member joins for the given topics and stays until they change or ctx is done.
-func (g *group) member(ctx context.Context, topics map[string]int) error {
+func (g *group) member(ctx context.Context, topics map[string]listed) error {
 	c := g.c
 	names := slices.Sorted(maps.Keys(topics))
 	cg, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
@@ -192,7 +192,7 @@ func (g *group) leaveAs(memberID string) {
 
 // begin starts one worker per partition of a generation, and a watch on the topics.
 // The generation ends when any of them returns, and the next is joined when all have.
-func (g *group) begin(gen *kafka.Generation, topics map[string]int, changed func()) {
+func (g *group) begin(gen *kafka.Generation, topics map[string]listed, changed func()) {
 	g.c.metrics.generations.Inc()
 	var ps []stream.Partition
 	for topic, as := range gen.Assignments {
@@ -213,7 +213,7 @@ func (g *group) begin(gen *kafka.Generation, topics map[string]int, changed func
 }
 
 // watch returns true when the topics to read are no longer those joined for.
-func (g *group) watch(gctx context.Context, joined map[string]int) bool {
+func (g *group) watch(gctx context.Context, joined map[string]listed) bool {
 	ctx, cancel := ending(g.stop, gctx)
 	defer cancel()
 	for sleep(ctx, g.c.cfg.TopicsInterval) {

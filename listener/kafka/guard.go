@@ -26,7 +26,7 @@ type guard struct {
 }
 
 func newGuard(timeout, refuse time.Duration) *guard {
-	return &guard{timeout: timeout, refuse: refuse, silent: map[string]time.Time{}, dialer: net.Dialer{Timeout: 5 * time.Second}}
+	return &guard{timeout: timeout, refuse: refuse, silent: map[string]time.Time{}, dialer: net.Dialer{Timeout: timeout}}
 }
 
 // dial refuses an address that was silent of late, so that kafka-go tries the next.

@@ -11,11 +11,13 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
@@ -38,6 +40,8 @@ type Client struct {
 	dialer    *kafka.Dialer
 	codec     kafka.Compression
 	counts    counts
+	trouble   trouble
+	wanted    wanted
 
 	mu     sync.Mutex
 	groups map[string]*group // by group id, while Consume runs
@@ -55,21 +59,35 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Client, erro
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	encryption, err := cfg.TLS.load()
+	if err != nil {
+		return nil, err
+	}
+	login, err := cfg.SASL.mechanism()
+	if err != nil {
+		return nil, err
+	}
 	g := newGuard(cfg.ReadTimeout, cfg.RefuseFor)
+	// A broker that hangs is to be noticed by the guard, before the limit of dialing.
+	dialTimeout := 2*cfg.ReadTimeout + time.Second
 	t := &kafka.Transport{
 		Dial:        g.dial,
-		DialTimeout: cfg.ReadTimeout,
+		DialTimeout: dialTimeout,
 		ClientID:    cfg.ClientID,
 		MetadataTTL: cfg.MetadataTTL,
+		TLS:         encryption,
+		SASL:        login,
 	}
 	c := &Client{
 		cfg:       cfg,
 		log:       log,
 		transport: t,
 		client:    &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Transport: t},
-		dialer:    &kafka.Dialer{ClientID: cfg.ClientID, DialFunc: g.dial, Timeout: cfg.ReadTimeout},
-		codec:     codecs[cfg.Compression],
-		groups:    map[string]*group{},
+		dialer: &kafka.Dialer{
+			ClientID: cfg.ClientID, DialFunc: g.dial, Timeout: dialTimeout, TLS: encryption, SASLMechanism: login,
+		},
+		codec:  codecs[cfg.Compression],
+		groups: map[string]*group{},
 	}
 	c.metrics = newMetrics(reg, c.heldLag)
 	return c, nil
@@ -81,9 +99,15 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// kafkaLog hands kafka-go's complaints to slog.
-func (c *Client) kafkaLog(group string) kafka.Logger {
+// kafkaLog hands kafka-go's complaints about what to slog: the first of a trouble as
+// a warning, those that follow for debugging only.
+func (c *Client) kafkaLog(what string) kafka.Logger {
 	return kafka.LoggerFunc(func(format string, args ...any) {
-		c.log.Warn("kafka client complained", "group", group, "detail", strings.TrimSpace(fmt.Sprintf(format, args...)))
+		level := slog.LevelDebug
+		if c.trouble.begin(what) {
+			level = slog.LevelWarn
+		}
+		c.log.Log(context.Background(), level, "kafka client complained; more of it at level debug",
+			"about", what, "detail", strings.TrimSpace(fmt.Sprintf(format, args...)))
 	})
 }

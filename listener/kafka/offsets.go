@@ -98,7 +98,7 @@ func (c *Client) Lag(ctx context.Context, group string, topics ...string) (map[s
 	}
 	var ps []stream.Partition
 	for _, t := range topics {
-		for id := range there[t] {
+		for id := range there[t].partitions {
 			ps = append(ps, stream.Partition{Topic: t, ID: id})
 		}
 	}

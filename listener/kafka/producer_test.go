@@ -153,7 +153,7 @@ func TestEnsureTopicsTakesMorePartitionsIfTheyWillDo(t *testing.T) {
 		t.Errorf("6 partitions where 1 is enough: %v", err)
 	}
 	err := c.EnsureTopics(t.Context(), kafka.Topic{Name: "wide", Partitions: 8, Least: 7})
-	if err == nil || !strings.Contains(err.Error(), "topic wide has 6 partitions, needs 7") {
+	if err == nil || !strings.Contains(err.Error(), "topic wide: partitions is 6, wanted at least 7") {
 		t.Errorf("6 partitions where 7 are needed: %v", err)
 	}
 }
