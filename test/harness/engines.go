@@ -209,7 +209,7 @@ func (e *Engines) settings(text string) (string, error) {
 		merge(all, tree(map[string]any{"session_timeout": "3s", "heartbeat_interval": "500ms"}, "listener", "kafka"))
 	}
 	if e.Search != "" {
-		merge(all, tree(map[string]any{"replicas": 0}, "indexer", "elastic")) // one node has no place for more
+		merge(all, tree(map[string]any{"replicas": 0}, "indexer", "elasticsearch")) // one node has no place for more
 	}
 	merge(all, asked)
 	if e.IsReal() {
@@ -217,7 +217,8 @@ func (e *Engines) settings(text string) (string, error) {
 		delete(all["listener"].(map[string]any)["kafka"].(map[string]any), "embedded")
 	}
 	if e.Search != "" {
-		merge(all, tree(map[string]any{"addresses": strings.Split(e.Search, ","), "flavor": e.Flavor, "prefix": e.Prefix}, "indexer", "elastic"))
+		merge(all, tree(map[string]any{"addresses": strings.Split(e.Search, ","), "flavor": e.Flavor, "prefix": e.Prefix}, "indexer", "elasticsearch"))
+		merge(all, tree(map[string]any{"store": "elasticsearch"}, "indexer"))
 	}
 	b, err := yaml.Marshal(all)
 	return string(b), err
