@@ -34,6 +34,9 @@ func LeafPath(path string) string { return strings.ReplaceAll(path, leafEnd, "\x
 // LeafBelow is what the keywords of all leaves below a path begin with.
 func LeafBelow(path string) string { return strings.ReplaceAll(path, leafEnd, "\x02") + "." }
 
+// LeafAfter is the first text after the keywords of all leaves at a path.
+func LeafAfter(path string) string { return strings.ReplaceAll(path, leafEnd, "\x02") + "\x02" }
+
 // Leaf is the keyword of a leaf.
 func Leaf(path, value string) string { return LeafPath(path) + value }
 

@@ -64,7 +64,10 @@ func (f *Field) mapping() object {
 	switch f.Type {
 	case catalog.Text:
 		raw := object{"type": "keyword", "ignore_above": MaxValue}
-		return object{"type": "text", "analyzer": "standard", "position_increment_gap": gap, "fields": object{Raw: raw}}
+		// Scores count words: statistics over what others may not see would tell of it.
+		return object{
+			"type": "text", "analyzer": "standard", "similarity": "boolean", "position_increment_gap": gap, "fields": object{Raw: raw},
+		}
 	case catalog.Date:
 		return object{"type": "date", "format": "strict_date_optional_time||epoch_millis", "ignore_malformed": true}
 	case catalog.Long, catalog.Double, catalog.IP:
