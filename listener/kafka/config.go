@@ -18,8 +18,8 @@ type Config struct {
 	Brokers []string `yaml:"brokers"`
 	// ClientID is shown in the brokers' logs.
 	ClientID string `yaml:"client_id"`
-	TLS  TLS  `yaml:"tls"`
-	SASL SASL `yaml:"sasl"`
+	TLS      TLS    `yaml:"tls"`
+	SASL     SASL   `yaml:"sasl"`
 	// Rack is where this process runs, as brokers name their racks: partitions whose
 	// leaders are there are preferably assigned to it. Records are always fetched
 	// from leaders; kafka-go cannot fetch from followers.

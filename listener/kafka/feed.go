@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 type feed struct {
 	partition stream.Partition
 	reader    *kafka.Reader
+	trouble   *trouble
+	log       *slog.Logger
 	done      chan struct{} // the pump has ended
 	ready     chan struct{} // something can be taken
 	space     chan struct{} // something was taken
@@ -36,18 +39,21 @@ type feed struct {
 
 // open begins to read p at offset. close must follow.
 func (c *Client) open(ctx context.Context, p stream.Partition, offset int64) (*feed, error) {
-	r := kafka.NewReader(kafka.ReaderConfig{
+	f := &feed{partition: p, trouble: &c.trouble, log: c.log, done: make(chan struct{}), ready: make(chan struct{}, 1), space: make(chan struct{}, 1)}
+	f.reader = kafka.NewReader(kafka.ReaderConfig{
 		Brokers: c.cfg.Brokers, Dialer: c.dialer, Topic: p.Topic, Partition: p.ID,
 		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: c.cfg.MaxWait, QueueCapacity: 100,
-		ReadBackoffMax: time.Second, ReadLagInterval: -1, OffsetOutOfRangeError: true, ErrorLogger: c.kafkaLog(""),
+		ReadBackoffMax: time.Second, ReadLagInterval: -1, OffsetOutOfRangeError: true, ErrorLogger: c.kafkaLog(f.name()),
 	})
-	if err := r.SetOffset(offset); err != nil {
-		return nil, errors.Join(fmt.Errorf("read %s/%d at %d: %w", p.Topic, p.ID, offset, err), r.Close())
+	if err := f.reader.SetOffset(offset); err != nil {
+		return nil, errors.Join(fmt.Errorf("read %s/%d at %d: %w", p.Topic, p.ID, offset, err), f.reader.Close())
 	}
-	f := &feed{partition: p, reader: r, done: make(chan struct{}), ready: make(chan struct{}, 1), space: make(chan struct{}, 1)}
 	go f.pump(ctx)
 	return f, nil
 }
+
+// name is what troubles of reading are about.
+func (f *feed) name() string { return fmt.Sprintf("%s/%d", f.partition.Topic, f.partition.ID) }
 
 // pump fills the feed until ctx is done or reading fails for good.
 func (f *feed) pump(ctx context.Context) {
@@ -55,6 +61,9 @@ func (f *feed) pump(ctx context.Context) {
 	for {
 		m, err := f.reader.FetchMessage(ctx)
 		if err == nil {
+			if f.trouble.over(f.name()) {
+				f.log.Info("partition is read again", "topic", f.partition.Topic, "partition", f.partition.ID)
+			}
 			err = f.put(ctx, m)
 		}
 		if err != nil {
@@ -110,6 +119,16 @@ func (f *feed) take(ctx context.Context) ([]stream.Record, int64, error) {
 		case <-f.ready:
 		}
 	}
+}
+
+// head is the time of the first record not taken, zero if there is none.
+func (f *feed) head() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.records) == 0 {
+		return time.Time{}
+	}
+	return f.records[0].Time
 }
 
 // close stops reading; ctx of open must be done. kafka-go's Close has been seen to

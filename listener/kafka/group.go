@@ -36,6 +36,14 @@ type group struct {
 	mu      sync.Mutex
 	topics  map[string]listed // joined for
 	workers map[stream.Partition]*worker
+	lags    map[stream.Partition]int64 // of the whole group, when last asked
+	outside outside
+}
+
+// outside is why this process has no say in the group at the moment.
+type outside struct {
+	since time.Time
+	err   error // nil: it has
 }
 
 // Consume is a member of a consumer group until ctx is done. It makes a handler for
@@ -45,13 +53,18 @@ type group struct {
 // batches at hand are finished, committed, and the group is left. A client runs
 // each group once.
 func (c *Client) Consume(ctx context.Context, cfg GroupConfig, newHandler stream.NewHandler) error {
-	handling, cancel := drainable(ctx, c.cfg.DrainTimeout)
-	defer cancel()
+	handling, release := drainable(ctx, c.cfg.DrainTimeout)
+	defer release()
 	g := &group{c: c, cfg: cfg, newHandler: newHandler, stop: ctx, handling: handling, workers: map[stream.Partition]*worker{}}
 	if err := c.enter(g); err != nil {
 		return err
 	}
 	defer c.leave(g)
+	sctx, cancel := context.WithCancel(ctx)
+	var surveying sync.WaitGroup
+	defer surveying.Wait()
+	defer cancel()
+	surveying.Go(func() { g.survey(sctx) })
 	for {
 		topics := g.awaitTopics(ctx)
 		if ctx.Err() != nil {
@@ -97,16 +110,25 @@ func (c *Client) leave(g *group) {
 	delete(c.groups, g.cfg.Group)
 }
 
+// leaderless is how long topics with a partition that has no leader are waited for;
+// then the other partitions are read without it.
+const leaderless = 10 * time.Second
+
 // awaitTopics waits for a topic to read. Joining without one would leave kafka-go's
 // group with an empty assignment for ever.
 func (g *group) awaitTopics(ctx context.Context) map[string]listed {
-	said := false
+	began, said := time.Now(), false
 	for {
 		there, err := g.c.topics(ctx)
-		if err != nil && ctx.Err() == nil {
-			g.c.log.Warn("topics not listed", "group", g.cfg.Group, "err", err)
+		if ctx.Err() != nil {
+			return nil
 		}
-		if found := matching(there, g.cfg.Topics, g.cfg.Patterns); len(found) > 0 {
+		g.say(err)
+		found := matching(there, g.cfg.Topics, g.cfg.Patterns)
+		if time.Since(began) < leaderless {
+			maps.DeleteFunc(found, func(name string, t listed) bool { return !t.whole && g.joined(name) == 0 })
+		}
+		if len(found) > 0 {
 			g.mu.Lock()
 			g.topics = found
 			g.mu.Unlock()
@@ -122,15 +144,42 @@ func (g *group) awaitTopics(ctx context.Context) map[string]listed {
 	}
 }
 
+// joined is how many partitions of a topic were last joined for.
+func (g *group) joined(topic string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.topics[topic].partitions
+}
+
+// say notes why the process has no say in the group, or with nil that it may have,
+// and logs the first of several reasons.
+func (g *group) say(err error) {
+	what := "group " + g.cfg.Group
+	if err == nil {
+		if g.c.trouble.over(what) {
+			g.c.log.Info("consumer group can be reached again", "group", g.cfg.Group)
+		}
+	} else if g.c.trouble.begin(what) {
+		g.c.log.Warn("no say in the consumer group; trying again", "group", g.cfg.Group, "err", err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.outside.err == nil {
+		g.outside.since = time.Now()
+	}
+	g.outside.err = err
+}
+
 // member joins for the given topics and stays until they change or ctx is done.
 func (g *group) member(ctx context.Context, topics map[string]listed) error {
 	c := g.c
 	names := slices.Sorted(maps.Keys(topics))
+	b := &balancer{rack: c.cfg.Rack}
 	cg, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: g.cfg.Group, Brokers: c.cfg.Brokers, Dialer: c.dialer, Topics: names,
-		GroupBalancers:    []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
+		GroupBalancers:    []kafka.GroupBalancer{b},
 		HeartbeatInterval: c.cfg.HeartbeatInterval, SessionTimeout: c.cfg.SessionTimeout, RebalanceTimeout: c.cfg.SessionTimeout,
-		JoinGroupBackoff: time.Second, StartOffset: kafka.FirstOffset, ErrorLogger: c.kafkaLog(g.cfg.Group),
+		JoinGroupBackoff: time.Second, StartOffset: kafka.FirstOffset, ErrorLogger: c.kafkaLog("joining " + g.cfg.Group),
 	})
 	if err != nil {
 		return err
@@ -142,13 +191,14 @@ func (g *group) member(ctx context.Context, topics map[string]listed) error {
 	for mctx.Err() == nil {
 		gen, err := cg.Next(mctx)
 		if err != nil { // normal while a cluster moves things around; Next may be called again
-			if mctx.Err() == nil {
-				c.log.Debug("no assignment yet", "group", g.cfg.Group, "err", err)
+			if mctx.Err() == nil && !passing(err) {
+				g.say(err)
 			}
 			continue
 		}
 		memberID = gen.MemberID
-		g.begin(gen, topics, changed)
+		g.say(nil)
+		g.begin(gen, topics, b, changed)
 	}
 	return g.closeMember(cg, memberID)
 }
@@ -192,7 +242,7 @@ func (g *group) leaveAs(memberID string) {
 
 // begin starts one worker per partition of a generation, and a watch on the topics.
 // The generation ends when any of them returns, and the next is joined when all have.
-func (g *group) begin(gen *kafka.Generation, topics map[string]listed, changed func()) {
+func (g *group) begin(gen *kafka.Generation, topics map[string]listed, b *balancer, changed func()) {
 	g.c.metrics.generations.Inc()
 	var ps []stream.Partition
 	for topic, as := range gen.Assignments {
@@ -202,7 +252,7 @@ func (g *group) begin(gen *kafka.Generation, topics map[string]listed, changed f
 	}
 	g.c.log.Info("partitions assigned", "group", g.cfg.Group, "generation", gen.ID, "count", len(ps))
 	gen.Start(func(gctx context.Context) {
-		if g.watch(gctx, topics) {
+		if g.watch(gctx, topics, b.short(topics)) {
 			changed()
 		}
 	})
@@ -212,17 +262,43 @@ func (g *group) begin(gen *kafka.Generation, topics map[string]listed, changed f
 	gen.Start(func(gctx context.Context) { g.work(gctx, gen, ps) })
 }
 
-// watch returns true when the topics to read are no longer those joined for.
-func (g *group) watch(gctx context.Context, joined map[string]listed) bool {
+// passing reports whether an error of joining is part of any rebalance.
+func passing(err error) bool {
+	return errors.Is(err, kafka.RebalanceInProgress) || errors.Is(err, kafka.UnknownMemberId) || errors.Is(err, kafka.IllegalGeneration)
+}
+
+// watch returns true when the topics to read are no longer those joined for, or too
+// little was shared out.
+func (g *group) watch(gctx context.Context, joined map[string]listed, short bool) bool {
 	ctx, cancel := ending(g.stop, gctx)
 	defer cancel()
 	for sleep(ctx, g.c.cfg.TopicsInterval) {
+		if short {
+			g.c.log.Info("not all partitions were shared out; joining again", "group", g.cfg.Group)
+			return true
+		}
 		there, err := g.c.topics(ctx)
 		if err != nil {
 			continue
 		}
-		if now := matching(there, g.cfg.Topics, g.cfg.Patterns); !maps.Equal(now, joined) {
+		if now := matching(there, g.cfg.Topics, g.cfg.Patterns); changed(joined, now) {
 			g.c.log.Info("topics changed", "group", g.cfg.Group, "count", len(now))
+			return true
+		}
+	}
+	return false
+}
+
+// changed reports whether there are other partitions to read. That one of them has no
+// leader for a while changes nothing; a new topic counts once it is whole.
+func changed(joined, now map[string]listed) bool {
+	for name, t := range now {
+		if before, found := joined[name]; !found && t.whole || found && before.partitions != t.partitions {
+			return true
+		}
+	}
+	for name := range joined {
+		if _, found := now[name]; !found {
 			return true
 		}
 	}
@@ -244,7 +320,7 @@ func ending(ctx, gctx context.Context) (context.Context, context.CancelFunc) {
 func (g *group) work(gctx context.Context, gen *kafka.Generation, ps []stream.Partition) {
 	ctx, cancel := ending(g.stop, gctx)
 	defer cancel()
-	workers, err := g.assign(ctx, gen, ps)
+	done, err := g.left(ctx, ps)
 	if err != nil {
 		if ctx.Err() == nil {
 			g.c.log.Warn("assignment not taken", "group", g.cfg.Group, "err", err)
@@ -252,13 +328,18 @@ func (g *group) work(gctx context.Context, gen *kafka.Generation, ps []stream.Pa
 		}
 		return
 	}
+	var workers []*worker
+	for _, p := range ps {
+		workers = append(workers, &worker{g: g, gen: gen, partition: p, hold: g.cfg.Hold})
+	}
 	g.setWorkers(workers)
 	defer g.setWorkers(nil)
 	var wg sync.WaitGroup
 	for _, w := range workers {
 		wg.Go(func() {
 			defer cancel() // one that gives up ends the generation
-			w.run(ctx)
+			at, found := done[w.partition]
+			w.run(ctx, at, found)
 		})
 	}
 	wg.Wait()
@@ -273,29 +354,11 @@ func (g *group) setWorkers(ws []*worker) {
 	}
 }
 
-// assign reads back what the partitions' last owners committed.
-func (g *group) assign(ctx context.Context, gen *kafka.Generation, ps []stream.Partition) (ws []*worker, err error) {
-	var done map[stream.Partition]Committed
-	var bounds map[stream.Partition]span
+// left reads back what the partitions' last owners committed.
+func (g *group) left(ctx context.Context, ps []stream.Partition) (done map[stream.Partition]Committed, err error) {
 	err = persist(ctx, func() error {
-		var err error
-		if done, err = g.c.committed(ctx, g.cfg.Group, ps); err != nil {
-			return err
-		}
-		bounds, err = g.c.bounds(ctx, ps)
+		done, err = g.c.committed(ctx, g.cfg.Group, ps)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range ps {
-		w := &worker{g: g, gen: gen, partition: p, hold: g.cfg.Hold}
-		at, found := done[p]
-		if !found {
-			at.Offset = bounds[p].first
-		}
-		w.start(at, bounds[p])
-		ws = append(ws, w)
-	}
-	return ws, nil
+	return done, err
 }

@@ -45,7 +45,7 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	return &guardedConn{Conn: c, guard: g, address: address}, nil
+	return &guardedConn{Conn: c, guard: g, address: address, born: time.Now()}, nil
 }
 
 func (g *guard) report(address string) {
@@ -54,39 +54,59 @@ func (g *guard) report(address string) {
 	g.silent[address] = time.Now().Add(g.refuse)
 }
 
-// guardedConn gives reads a deadline where the caller has set none.
+// guardedConn gives reads a deadline where the caller has set none, and a near one
+// where the broker has not said a word yet: kafka-go begins with a question that any
+// broker answers at once.
 type guardedConn struct {
 	net.Conn
 	guard   *guard
 	address string
-	limited atomic.Bool // the caller set a deadline
+	born    time.Time
 	spoke   atomic.Bool // a byte came
+
+	mu    sync.Mutex
+	until time.Time // the caller's deadline for reads
 }
 
 // SetDeadline implements net.Conn.
 func (c *guardedConn) SetDeadline(t time.Time) error {
-	c.limited.Store(!t.IsZero())
-	return c.Conn.SetDeadline(t)
+	if err := c.Conn.SetWriteDeadline(t); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(t)
 }
 
 // SetReadDeadline implements net.Conn.
 func (c *guardedConn) SetReadDeadline(t time.Time) error {
-	c.limited.Store(!t.IsZero())
-	return c.Conn.SetReadDeadline(t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until = t
+	return c.Conn.SetReadDeadline(c.limit())
+}
+
+// limit is when a read has to be over.
+func (c *guardedConn) limit() time.Time {
+	near := time.Now().Add(c.guard.timeout)
+	if c.until.IsZero() || !c.spoke.Load() && near.Before(c.until) {
+		return near
+	}
+	return c.until
 }
 
 // Read implements net.Conn.
 func (c *guardedConn) Read(p []byte) (int, error) {
-	if !c.limited.Load() {
-		if err := c.Conn.SetReadDeadline(time.Now().Add(c.guard.timeout)); err != nil {
-			return 0, err
-		}
+	c.mu.Lock()
+	err := c.Conn.SetReadDeadline(c.limit())
+	c.mu.Unlock()
+	if err != nil {
+		return 0, err
 	}
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.spoke.Store(true)
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && !c.spoke.Load() {
+	patient := time.Since(c.born) >= c.guard.timeout // else the caller gave up early
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.spoke.Load() && patient {
 		c.guard.report(c.address)
 	}
 	return n, err

@@ -89,7 +89,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Client, erro
 		codec:  codecs[cfg.Compression],
 		groups: map[string]*group{},
 	}
-	c.metrics = newMetrics(reg, c.heldLag)
+	c.metrics = newMetrics(reg, c)
 	return c, nil
 }
 

@@ -19,7 +19,8 @@ type Committed struct {
 
 type span struct{ first, end int64 }
 
-// bounds asks for the bounds of several partitions at once.
+// bounds asks for the bounds of several partitions at once. With an error it returns
+// those that are known.
 func (c *Client) bounds(ctx context.Context, ps []stream.Partition) (map[stream.Partition]span, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -35,17 +36,18 @@ func (c *Client) bounds(ctx context.Context, ps []stream.Partition) (map[stream.
 	for topic, offsets := range res.Topics {
 		for _, o := range offsets {
 			if o.Error != nil {
-				return nil, fmt.Errorf("list offsets of %s/%d: %w", topic, o.Partition, o.Error)
+				err = errors.Join(err, fmt.Errorf("list offsets of %s/%d: %w", topic, o.Partition, o.Error))
+				continue
 			}
 			found[stream.Partition{Topic: topic, ID: o.Partition}] = span{o.FirstOffset, o.LastOffset}
 		}
 	}
 	for _, p := range ps {
-		if _, ok := found[p]; !ok {
-			return nil, fmt.Errorf("list offsets of %s/%d: %w", p.Topic, p.ID, kafka.UnknownTopicOrPartition)
+		if _, ok := found[p]; !ok && err == nil {
+			err = fmt.Errorf("list offsets of %s/%d: %w", p.Topic, p.ID, kafka.UnknownTopicOrPartition)
 		}
 	}
-	return found, nil
+	return found, err
 }
 
 // CommittedOffsets returns what a group has committed, for every partition it has
@@ -92,30 +94,13 @@ func (c *Client) committed(ctx context.Context, group string, ps []stream.Partit
 // Lag asks the cluster how many records of the topics a group has not committed,
 // per partition. It also sees partitions that other processes hold.
 func (c *Client) Lag(ctx context.Context, group string, topics ...string) (map[stream.Partition]int64, error) {
-	there, err := c.topics(ctx)
+	bounds, done, err := c.progress(ctx, group, topics)
 	if err != nil {
 		return nil, err
 	}
-	var ps []stream.Partition
-	for _, t := range topics {
-		for id := range there[t].partitions {
-			ps = append(ps, stream.Partition{Topic: t, ID: id})
-		}
-	}
-	if len(ps) == 0 {
-		return map[stream.Partition]int64{}, nil
-	}
-	bounds, err := c.bounds(ctx, ps)
-	if err != nil {
-		return nil, err
-	}
-	done, err := c.committed(ctx, group, ps)
-	if err != nil {
-		return nil, err
-	}
-	lag := make(map[stream.Partition]int64, len(ps))
-	for _, p := range ps {
-		lag[p] = max(0, bounds[p].end-max(bounds[p].first, done[p].Offset))
+	lag := make(map[stream.Partition]int64, len(bounds))
+	for p, s := range bounds {
+		lag[p] = max(0, s.end-max(s.first, done[p].Offset))
 	}
 	return lag, nil
 }

@@ -22,27 +22,60 @@ type worker struct {
 
 	lost int64 // dropped by the broker before the next batch
 
-	mu    sync.Mutex // guards what status shows
-	next  int64      // the offset committed, or to be read first
-	high  int64
-	held  bool
-	trial error // why the batch at hand is being tried again
+	mu        sync.Mutex // guards what status shows
+	next      int64      // the offset committed, or to be read first
+	high      int64
+	heldSince time.Time // zero: not held
+	trial     error     // why the batch at hand is being tried again
+	feed      *feed     // nil: not reading
+	took      time.Time // when the batch at hand was taken, zero if there is none,
+	oldest    time.Time // and the time of its first record
+	unread    time.Time // since when records are known that have not come
+}
+
+// settles is how long a log that seems too short is looked at again: a new leader may
+// not know yet how far its log was acknowledged.
+const settles = 2 * time.Second
+
+// begin finds out where to read, as soon as the partition has a leader that tells.
+func (w *worker) begin(ctx context.Context, at Committed, found bool) error {
+	log, err := w.bounds(ctx)
+	if err != nil {
+		return err
+	}
+	if at.Offset > log.end {
+		sleep(ctx, settles)
+		if log, err = w.bounds(ctx); err != nil {
+			return err
+		}
+	}
+	if !found {
+		at.Offset = log.first
+	}
+	w.start(at, log)
+	return nil
+}
+
+func (w *worker) bounds(ctx context.Context) (span, error) {
+	first, end, err := w.g.c.Bounds(ctx, w.partition)
+	return span{first, end}, err
 }
 
 // start settles where to read: at the committed offset, or at the log's start if
-// that lies beyond what is kept.
+// that lies outside of what is kept.
 func (w *worker) start(at Committed, log span) {
-	log2 := w.g.c.log.With("group", w.g.cfg.Group, "topic", w.partition.Topic, "partition", w.partition.ID)
+	renewed := at.Offset > log.end
 	switch {
 	case at.Offset < log.first:
 		w.lose(log.first - at.Offset)
 		at.Offset = log.first
-	case at.Offset > log.end:
-		log2.Error("log is shorter than what was committed; reading it from its start", "offset", at.Offset, "end", log.end)
+	case renewed:
+		w.g.c.log.Error("log ends before what was committed: it was made anew, or has lost its end; reading it from its start",
+			"group", w.g.cfg.Group, "topic", w.partition.Topic, "partition", w.partition.ID, "offset", at.Offset, "end", log.end)
 		at.Offset = log.first
 	}
-	w.next, w.high = at.Offset, log.end
-	w.assigned = stream.Assignment{Partition: w.partition, Offset: at.Offset, Metadata: at.Metadata}
+	w.show(func() { w.next, w.high = at.Offset, log.end })
+	w.assigned = stream.Assignment{Partition: w.partition, Offset: at.Offset, Metadata: at.Metadata, Renewed: renewed}
 }
 
 func (w *worker) lose(n int64) {
@@ -53,22 +86,35 @@ func (w *worker) lose(n int64) {
 }
 
 // run works until ctx is done, or until only a new generation can help.
-func (w *worker) run(ctx context.Context) {
-	h := w.g.newHandler(w.assigned)
-	for ctx.Err() == nil {
+func (w *worker) run(ctx context.Context, at Committed, found bool) {
+	err := w.begin(ctx, at, found)
+	if err == nil {
+		err = w.readOn(ctx, w.g.newHandler(w.assigned))
+	}
+	if ctx.Err() == nil {
+		w.g.c.log.Warn("partition given back", "group", w.g.cfg.Group, "topic", w.partition.Topic, "partition", w.partition.ID, "err", err)
+		sleep(ctx, time.Second)
+	}
+}
+
+// readOn reads and goes on at the log's start when that has overtaken the reader. A
+// log that has become shorter is another one and gets another handler, by the next
+// generation.
+func (w *worker) readOn(ctx context.Context, h stream.Handler) error {
+	for {
 		err := w.read(ctx, h)
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() != nil || !errors.Is(err, kafka.OffsetOutOfRange) {
+			return err
 		}
-		if !errors.Is(err, kafka.OffsetOutOfRange) {
-			w.g.c.log.Warn("partition given back", "group", w.g.cfg.Group, "topic", w.partition.Topic, "partition", w.partition.ID, "err", err)
-			return
-		}
-		first, end, err := w.g.c.Bounds(ctx, w.partition)
+		log, err := w.bounds(ctx)
 		if err != nil {
-			return
+			return err
 		}
-		w.start(Committed{Offset: w.next}, span{first, end})
+		if w.next > log.end {
+			return fmt.Errorf("offset %d is beyond the log's end %d", w.next, log.end)
+		}
+		sleep(ctx, 100*time.Millisecond) // also where the broker contradicts itself
+		w.start(Committed{Offset: w.next}, log)
 	}
 }
 
@@ -82,6 +128,8 @@ func (w *worker) read(ctx context.Context, h stream.Handler) error {
 	}
 	defer f.close(w.g.c)
 	defer cancel()
+	w.show(func() { w.feed = f })
+	defer w.show(func() { w.feed, w.took = nil, time.Time{} })
 	for {
 		if err := w.waitHeld(ctx); err != nil {
 			return err
@@ -91,21 +139,27 @@ func (w *worker) read(ctx context.Context, h stream.Handler) error {
 			return err
 		}
 		for _, part := range split(records) {
+			w.show(func() { w.took, w.oldest, w.unread = time.Now(), part[0].Time, time.Time{} })
 			if err := w.batch(ctx, h, stream.Batch{Partition: w.partition, Records: part, HighWater: high}); err != nil {
 				return err
 			}
 		}
+		w.show(func() { w.took = time.Time{} })
 	}
 }
 
 func (w *worker) waitHeld(ctx context.Context) error {
 	for w.hold != nil && w.hold(w.partition) {
-		w.show(func() { w.held = true })
+		w.show(func() {
+			if w.heldSince.IsZero() {
+				w.heldSince = time.Now()
+			}
+		})
 		if !sleep(ctx, 20*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
-	w.show(func() { w.held = false })
+	w.show(func() { w.heldSince = time.Time{} })
 	return nil
 }
 
@@ -146,21 +200,29 @@ func (w *worker) noteGap(ctx context.Context, offset int64) error {
 	return nil
 }
 
-// handle tries a batch until it succeeds. The end of the generation or of the
-// process does not cut an attempt short, but there is no further one.
+// handle tries a batch until it succeeds, and logs the first failure and the end of
+// it. The end of the generation or of the process does not cut an attempt short, but
+// there is no further one.
 func (w *worker) handle(ctx context.Context, h stream.Handler, b stream.Batch) (string, error) {
-	for wait := newBackoff(100*time.Millisecond, 30*time.Second); ; {
+	log := w.g.c.log.With("group", w.g.cfg.Group, "topic", w.partition.Topic, "partition", w.partition.ID, "offset", b.Records[0].Offset)
+	attempt, said := 1, ""
+	for wait := newBackoff(100*time.Millisecond, 30*time.Second); ; attempt++ {
 		metadata, err := h.Handle(w.g.handling, b)
 		w.show(func() { w.trial = err })
 		if err == nil {
+			if attempt > 1 {
+				log.Info("batch handled after all", "attempt", attempt)
+			}
 			return metadata, nil
 		}
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
 		w.g.c.metrics.handleErrors.Inc()
-		w.g.c.log.Error("batch not handled; trying again", "group", w.g.cfg.Group, "topic", w.partition.Topic,
-			"partition", w.partition.ID, "offset", b.Records[0].Offset, "wait", wait.next, "err", err)
+		if text := err.Error(); text != said {
+			said = text
+			log.Error("batch not handled; trying again until it is", "attempt", attempt, "err", err)
+		}
 		if !wait.sleep(ctx) {
 			return "", ctx.Err()
 		}

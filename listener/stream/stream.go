@@ -41,6 +41,10 @@ type Assignment struct {
 	Offset int64
 	// Metadata was committed together with Offset; empty if nothing was.
 	Metadata string
+	// Renewed says that the log ends before what was committed: it is another one than
+	// the log that was read before, or has lost its end. A topic that was deleted and
+	// made anew mostly shows in another way: its brokers forget what was committed.
+	Renewed bool
 }
 
 // Batch is what arrived on one partition while the last batch was being handled:
