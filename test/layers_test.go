@@ -54,10 +54,10 @@ var owners = map[string]string{
 	"github.com/gin-gonic/gin":            "searchapi",
 	"github.com/hashicorp/go-plugin":      "plugins/... publishers/host",
 	"google.golang.org/grpc":              "plugins/... publishers/host",
-	"github.com/elastic/go-elasticsearch": "indexer/elastic",
+	"github.com/elastic/":                 "indexer/elastic",
 	"modernc.org/sqlite":                  "indexer/sqlite",
 	"github.com/spf13/cobra":              "cmd/fresnel",
-	"github.com/prometheus/client_golang": "listener indexer publishers searchapi cmd/fresnel/app listener/kafka listener/kafka/embedded publishers/host",
+	"github.com/prometheus/client_golang": "listener indexer publishers searchapi cmd/fresnel/app listener/kafka listener/kafka/embedded publishers/host indexer/elastic",
 	"gopkg.in/yaml.v3":                    "indexer/catalog configs searchapi/identity cmd/...",
 }
 

@@ -1,0 +1,278 @@
+package elastic
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+
+	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
+)
+
+// maxAnswer bounds what is read of one answer, in bytes.
+const maxAnswer = 1 << 30
+
+// client sends requests to the cluster, and bounds each in time. It stands on the
+// transport of go-elasticsearch and not on the package above it: that one compiles its
+// typed API of 850 packages, and refuses OpenSearch after the server has obeyed.
+type client struct {
+	es      *elastictransport.Client
+	http    *http.Transport
+	flavor  layout.Flavor
+	timeout time.Duration
+}
+
+// request is one request. Path begins with a slash and is made of names of ours only.
+type request struct {
+	method string
+	path   string
+	query  url.Values
+	body   []byte        // JSON, or JSON lines for _bulk; it must not change until do returns nil
+	limit  time.Duration // 0: Config.Timeout
+}
+
+// Error is an answer of the server that is no success.
+type Error struct {
+	Status int
+	Type   string // such as cluster_block_exception; empty if the answer was no JSON
+	Cause  string // the type of the first root cause, if it is another
+	// Reason is the server's text, cut. It may quote what was sent, a caller's text
+	// among it: it is for logs of operators, and never for answers to callers.
+	Reason string
+}
+
+// Error leaves the reason out for bodies that may hold documents: see Type.
+func (e *Error) Error() string {
+	s := "the server answers " + strconv.Itoa(e.Status)
+	if e.Type != "" {
+		s += " " + e.Type
+	}
+	if e.Cause != "" {
+		s += " (" + e.Cause + ")"
+	}
+	if e.Reason != "" {
+		s += ": " + e.Reason
+	}
+	return s
+}
+
+func newClient(cfg Config) (*client, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = !cfg.Compress
+	t.MaxIdleConnsPerHost = 64
+	t.DialContext = (&net.Dialer{Timeout: min(cfg.Timeout, 5*time.Second), KeepAlive: 15 * time.Second}).DialContext
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, errors.New("ca_file: no certificate in PEM in it")
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	urls := make([]*url.URL, len(cfg.Addresses))
+	for i, a := range cfg.Addresses {
+		u, err := url.Parse(strings.TrimRight(a, "/"))
+		if err != nil {
+			return nil, fmt.Errorf("addresses[%d]: no URL", i)
+		}
+		urls[i] = u
+	}
+	es, err := elastictransport.New(elastictransport.Config{
+		UserAgent: "fresnel", URLs: urls, Username: cfg.Username, Password: cfg.Password.Reveal(), APIKey: cfg.APIKey.Reveal(),
+		CompressRequestBody: cfg.Compress, CompressRequestBodyLevel: 1, PoolCompressor: true,
+		DisableRetry: len(urls) < 2, MaxRetries: len(urls) - 1, RetryOnError: elsewhere,
+		RetryOnStatus: []int{http.StatusBadGateway}, Transport: t,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("elasticsearch transport: %w", err)
+	}
+	return &client{es: es, http: t, flavor: cfg.Flavor, timeout: cfg.Timeout}, nil
+}
+
+// elsewhere reports whether another node is asked after an error: always if nothing was
+// sent, and else only if the request changes nothing.
+func elsewhere(r *http.Request, err error) bool {
+	if r.Context().Err() != nil {
+		return false
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	return r.Method == http.MethodGet || strings.HasSuffix(r.URL.Path, "/_search") || strings.HasSuffix(r.URL.Path, "/_mget")
+}
+
+// errTimeout is the cause of a request that the server did not answer in time.
+var errTimeout = errors.New("the server did not answer in time")
+
+// do sends a request and returns the body of a 2xx answer. The error is an *Error for
+// any other one; else it is not known whether the server carried the request out.
+func (c *client) do(ctx context.Context, q request) ([]byte, error) {
+	limit := q.limit
+	if limit <= 0 {
+		limit = c.timeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, q.method, q.path, bytes.NewReader(q.body))
+	if err != nil {
+		return nil, err
+	}
+	req.URL.RawQuery = q.query.Encode()
+	if q.body == nil {
+		req.Body, req.GetBody = http.NoBody, nil
+	} else {
+		req.Header.Set("Content-Type", "application/json")
+		if strings.HasSuffix(q.path, "/_bulk") {
+			req.Header.Set("Content-Type", "application/x-ndjson")
+		}
+	}
+	res, err := c.es.Perform(req)
+	if err != nil {
+		return nil, lost(ctx, limit, err)
+	}
+	body, err := readAll(res)
+	if cerr := res.Body.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, lost(ctx, limit, err)
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return nil, errorOf(res.StatusCode, body)
+	}
+	return body, nil
+}
+
+// lost says why there is no answer; the causes that callers ask for stay in it.
+func lost(ctx context.Context, limit time.Duration, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		if errors.Is(cause, errTimeout) {
+			return fmt.Errorf("%w (%s)", errTimeout, limit)
+		}
+		return cause
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the URL
+	}
+	return fmt.Errorf("no answer: %w", err)
+}
+
+func readAll(res *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := res.ContentLength; n > 0 && n <= maxAnswer {
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	n, err := b.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
+	if err == nil && n > maxAnswer {
+		err = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	}
+	return b.Bytes(), err
+}
+
+const (
+	maxErrorBody = 1 << 20
+	maxReason    = 300
+)
+
+// errorOf makes an error of what a server, or a proxy before it, answered.
+func errorOf(status int, body []byte) *Error {
+	e := &Error{Status: status}
+	var answer struct {
+		Error json.RawMessage `json:"error"`
+	}
+	if len(body) > maxErrorBody || json.Unmarshal(body, &answer) != nil {
+		return e
+	}
+	var detail struct {
+		Type   string `json:"type"`
+		Reason string `json:"reason"`
+		Root   []struct {
+			Type string `json:"type"`
+		} `json:"root_cause"`
+	}
+	if json.Unmarshal(answer.Error, &detail) != nil {
+		var text string
+		if json.Unmarshal(answer.Error, &text) == nil {
+			e.Reason = cut(text)
+		}
+		return e
+	}
+	e.Type, e.Reason = identifier(detail.Type), cut(detail.Reason)
+	if len(detail.Root) > 0 && detail.Root[0].Type != detail.Type {
+		e.Cause = identifier(detail.Root[0].Type)
+	}
+	return e
+}
+
+// identifier keeps what a type of error can be made of.
+func identifier(s string) string {
+	for i := range len(s) {
+		if c := s[i]; i == 64 || (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// cut makes one short line of a server's text.
+func cut(s string) string {
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// check asks what answers, and compares it with the flavor of the configuration.
+func (c *client) check(ctx context.Context) error {
+	body, err := c.do(ctx, request{method: http.MethodGet, path: "/"})
+	if err != nil {
+		return err
+	}
+	var info struct {
+		Version struct {
+			Number       string `json:"number"`
+			Distribution string `json:"distribution"`
+		} `json:"version"`
+	}
+	if json.Unmarshal(body, &info) != nil || info.Version.Number == "" {
+		return errors.New("what answers is neither Elasticsearch nor OpenSearch")
+	}
+	is, least := layout.Elasticsearch, 8
+	if info.Version.Distribution == string(layout.OpenSearch) {
+		is, least = layout.OpenSearch, 2
+	}
+	if is != c.flavor {
+		return fmt.Errorf("flavor: the configuration says %s, and what answers is %s %s", c.flavor, is, cut(info.Version.Number))
+	}
+	major, _, _ := strings.Cut(info.Version.Number, ".")
+	if n, err := strconv.Atoi(major); err != nil || n < least {
+		return fmt.Errorf("%s %s is too old: at least %d is needed", is, cut(info.Version.Number), least)
+	}
+	return nil
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }

@@ -1,0 +1,76 @@
+package elastic
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	bulk    prometheus.Histogram
+	items   *prometheus.CounterVec
+	splits  prometheus.Counter
+	blocked prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		bulk: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "fresnel_elastic_bulk_duration_seconds", Help: "Time from sending a bulk request to its whole answer.",
+			Buckets: prometheus.ExponentialBuckets(0.002, 3, 10),
+		}),
+		items: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fresnel_elastic_bulk_items_total", Help: "Writes and deletes sent in bulk requests, by what became of them.",
+		}, []string{"outcome"}),
+		splits: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "fresnel_elastic_bulk_splits_total", Help: "Bulk requests sent again in halves, since the server refused them whole.",
+		}),
+		blocked: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "fresnel_elastic_blocked_indices", Help: "Indices that refused the last write for a reason that somebody must mend.",
+		}),
+	}
+	for o := range outcomes {
+		m.items.WithLabelValues(outcome(o).String())
+	}
+	if reg != nil {
+		reg.MustRegister(m.bulk, m.items, m.splits, m.blocked)
+	}
+	return m
+}
+
+// blocked remembers why indices refuse writes, until one succeeds.
+type blocked struct {
+	metrics *metrics
+	mu      sync.Mutex
+	why     map[string]string // by index
+}
+
+func newBlocked(m *metrics) *blocked { return &blocked{metrics: m, why: map[string]string{}} }
+
+func (b *blocked) set(index, why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.why[index] = why
+	b.metrics.blocked.Set(float64(len(b.why)))
+}
+
+func (b *blocked) clear(index string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.why) > 0 {
+		delete(b.why, index)
+		b.metrics.blocked.Set(float64(len(b.why)))
+	}
+}
+
+func (b *blocked) reasons() (errs []error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, index := range slices.Sorted(maps.Keys(b.why)) {
+		errs = append(errs, fmt.Errorf("index %s refused the last write: %s", index, b.why[index]))
+	}
+	return errs
+}
