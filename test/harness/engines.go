@@ -143,7 +143,7 @@ func (e *Engines) Refresh(t testing.TB) {
 // dropIndices deletes the indices of this Fresnel, each by name: clusters refuse
 // patterns.
 func (e *Engines) dropIndices() error {
-	if e.Prefix == "" {
+	if e.Prefix == "" || e.cluster == "" {
 		return nil
 	}
 	b, err := e.ask(http.MethodGet, "/_cat/indices/"+e.Prefix+"-*?format=json&expand_wildcards=all&h=index")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -68,7 +69,7 @@ func (t *Tail) Entries() []Entry {
 
 // Ends returns the sum of the end offsets of a topic's partitions: how many records
 // were ever appended to it.
-func Ends(broker, topic string) (int64, error) {
+func Ends(broker, topic string) (sum int64, err error) {
 	cl, err := kgo.NewClient(seeds(broker), kgo.DialTimeout(time.Second))
 	if err != nil {
 		return 0, err
@@ -76,20 +77,29 @@ func Ends(broker, topic string) (int64, error) {
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	ends, err := EndOf(ctx, cl, topic)
+	for _, end := range ends {
+		sum += end
+	}
+	return sum, err
+}
+
+// EndOf returns the end offsets of a topic by partition.
+func EndOf(ctx context.Context, cl *kgo.Client, topic string) (map[int32]int64, error) {
 	meta := kmsg.NewPtrMetadataRequest()
 	mt := kmsg.NewMetadataRequestTopic()
 	mt.Topic = &topic
 	meta.Topics = append(meta.Topics, mt)
 	m, err := meta.RequestWith(ctx, cl)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	req := kmsg.NewPtrListOffsetsRequest()
 	rt := kmsg.NewListOffsetsRequestTopic()
 	rt.Topic = topic
 	for _, mt := range m.Topics {
 		if mt.ErrorCode != 0 {
-			return 0, errors.New("no topic " + topic)
+			return nil, errors.New("no topic " + topic)
 		}
 		for _, p := range mt.Partitions {
 			rp := kmsg.NewListOffsetsRequestTopicPartition()
@@ -98,16 +108,19 @@ func Ends(broker, topic string) (int64, error) {
 		}
 	}
 	req.Topics = append(req.Topics, rt)
-	var sum int64
+	ends := map[int32]int64{}
 	for _, sh := range cl.RequestSharded(ctx, req) {
 		if sh.Err != nil {
-			return 0, sh.Err
+			return nil, sh.Err
 		}
 		for _, t := range sh.Resp.(*kmsg.ListOffsetsResponse).Topics {
 			for _, p := range t.Partitions {
-				sum += p.Offset
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return nil, err
+				}
+				ends[p.Partition] = p.Offset
 			}
 		}
 	}
-	return sum, nil
+	return ends, nil
 }
