@@ -12,8 +12,11 @@ import (
 // engines are those that the environment names.
 func engines(t *testing.T) *harness.Engines {
 	t.Helper()
-	if os.Getenv("FRESNEL_TEST_FAULTS") == "embedded" {
+	switch os.Getenv("FRESNEL_TEST_FAULTS") {
+	case "embedded":
 		return harness.Embedded()
+	case "kafka": // with the embedded store
+		return harness.On(t, harness.Need(t, "FRESNEL_TEST_KAFKA"), "", "")
 	}
 	return harness.Real(t)
 }
