@@ -21,7 +21,7 @@ var (
 	// ErrNotNow says that it is not possible in the state that things are in.
 	ErrNotNow = errors.New("not possible now")
 	// ErrServing is a Rebuilder's answer to Undo when the new index serves already.
-	ErrServing = errors.New("the new index serves already")
+	ErrServing = resource.ErrServing
 )
 
 // Indices are what a store keeps documents in.
@@ -35,25 +35,27 @@ type Indices interface {
 }
 
 // Rebuilder moves documents of a type into an index as the catalogue wants it, while
-// the old one is written and searched. Its two methods decide by what the store and
+// the old one is written and searched. Its methods decide by what the store and
 // the job show, so that they can be called again after a crash at any instruction.
 type Rebuilder interface {
-	// Rebuild begins or goes on until the new index serves and the old one is dealt
-	// with. It calls report, which stores the job, before each step and about once a
+	// Rebuild begins or goes on until the new index serves. It calls report, which stores the job, before each step and about once a
 	// second, and ends when report fails. When it returns, ctx being done or not,
 	// writers are not kept waiting. An error that wraps ErrRejected is final.
 	Rebuild(ctx context.Context, job *record.Reindex, report func(context.Context) error) error
 	// Undo leaves the type as it was before the job; ErrServing if it is too late.
 	Undo(ctx context.Context, job *record.Reindex) error
+	// Clean removes the old indices that a job names.
+	Clean(ctx context.Context, job *record.Reindex) error
 }
 
 // ReindexRequest asks for reindexes.
 type ReindexRequest struct {
-	Types  []string // none: all of the catalogue
-	DryRun bool     // only say what would be done
-	Force  bool     // also where nothing differs
-	Rate   int      // documents a second at most; 0 is as fast as it goes
-	Keep   bool     // leave the old index
+	Types  []string      // none: all of the catalogue
+	DryRun bool          // only say what would be done
+	Force  bool          // also where nothing differs
+	Rate   int           // documents a second at most; 0 is as fast as it goes
+	Keep   bool          // leave the old index
+	Grace  time.Duration // how long the old index is left if it is not kept
 }
 
 // ReindexDeps are what a Reindexer works with.
@@ -62,7 +64,9 @@ type ReindexDeps struct {
 	Rebuilder Rebuilder
 	Records   record.Store
 	Owner     string // tells this process from others, for people
-	Logger    *slog.Logger
+	// Alone says that no other process has the store: then no lease is needed.
+	Alone  bool
+	Logger *slog.Logger
 }
 
 // Reindexer takes requests for reindexes, and runs them one at a time, in one process
@@ -179,7 +183,7 @@ func (r *Reindexer) plan(ctx context.Context, q ReindexRequest) ([]record.Reinde
 			return nil, fmt.Errorf("resource type %q: %w", typ, ErrUnknown)
 		}
 		job := record.Reindex{
-			Type: typ, Why: x.Differences, State: record.ReindexWaits, Rate: q.Rate, Keep: q.Keep,
+			Type: typ, Why: x.Differences, State: record.ReindexWaits, Rate: q.Rate, Keep: q.Keep, Grace: q.Grace,
 			Requested: time.Now().UTC(), Progress: record.Progress{Phase: "nothing to do", Total: x.Documents},
 		}
 		switch {
@@ -206,6 +210,9 @@ func (r *Reindexer) enqueue(ctx context.Context, job *record.Reindex) error {
 		if open != nil && open.Open() {
 			*job = *open
 			return nil
+		}
+		if open != nil && open.State == record.ReindexServed {
+			job.Old = open.Old // nobody else knows of them once that record is gone
 		}
 		if _, err := r.save(ctx, job, version); !errors.Is(err, record.ErrConflict) {
 			return err
@@ -262,22 +269,28 @@ func (r *Reindexer) save(ctx context.Context, job *record.Reindex, version int64
 	return saved[0].Version, nil
 }
 
-// oldest is the open job that was asked for first; nil if none is open.
-func oldest(jobs []record.Reindex) *record.Reindex {
-	jobs = slices.DeleteFunc(jobs, func(j record.Reindex) bool { return !j.Open() })
+// next is the job to run now: one that was begun, or else the open one that was asked
+// for first, or one whose old index is due; nil if there is nothing to do.
+func next(jobs []record.Reindex) *record.Reindex {
+	now := time.Now()
+	jobs = slices.DeleteFunc(jobs, func(j record.Reindex) bool { return !j.Open() && !j.Due(now) })
 	if len(jobs) == 0 {
 		return nil
 	}
-	// One that was begun is finished first: its writers may be waiting.
 	first := slices.MinFunc(jobs, func(a, b record.Reindex) int {
-		return cmp.Or(-strings.Compare(running(a), running(b)), a.Requested.Compare(b.Requested), strings.Compare(a.Type, b.Type))
+		return cmp.Or(cmp.Compare(urgency(a), urgency(b)), a.Requested.Compare(b.Requested), strings.Compare(a.Type, b.Type))
 	})
 	return &first
 }
 
-func running(j record.Reindex) string {
-	if j.State == record.ReindexRuns {
-		return "1"
+// urgency puts those first whose writers may be waiting.
+func urgency(j record.Reindex) int {
+	switch j.State {
+	case record.ReindexRuns:
+		return 0
+	case record.ReindexWaits:
+		return 1
+	default:
+		return 2
 	}
-	return "0"
 }

@@ -31,29 +31,35 @@ func (r *Reindexer) Run(ctx context.Context) error {
 // turn runs what is open, if the lease can be had.
 func (r *Reindexer) turn(ctx context.Context) error {
 	jobs, err := r.Jobs(ctx)
-	if err != nil || oldest(jobs) == nil {
+	if err != nil || next(jobs) == nil {
 		return err
+	}
+	if r.deps.Alone {
+		return r.work(ctx)
 	}
 	held, err := r.lease.Acquire(ctx)
 	if err != nil || !held {
 		return err
 	}
-	return r.lease.Hold(ctx, func(ctx context.Context) error {
-		for ctx.Err() == nil {
-			jobs, err := r.Jobs(ctx)
-			if err != nil {
-				return err
-			}
-			job := oldest(jobs)
-			if job == nil {
-				return nil
-			}
-			if err := r.run(ctx, job.Type); err != nil {
-				return err
-			}
+	return r.lease.Hold(ctx, r.work)
+}
+
+// work runs jobs until there is none.
+func (r *Reindexer) work(ctx context.Context) error {
+	for ctx.Err() == nil {
+		jobs, err := r.Jobs(ctx)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		job := next(jobs)
+		if job == nil {
+			return nil
+		}
+		if err := r.run(ctx, job.Type); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rest waits for d or until ctx is done.
@@ -77,10 +83,13 @@ type attempt struct {
 // run runs one job to its end, or until ctx is done. Its error is the record store's.
 func (r *Reindexer) run(ctx context.Context, typ string) error {
 	job, version, err := r.read(ctx, typ)
-	if err != nil || !job.Open() {
+	if err != nil {
 		return err
 	}
 	a := &attempt{r, job, version}
+	if !job.Open() {
+		return a.clean(ctx)
+	}
 	if job.State == record.ReindexWaits {
 		job.State, job.Started = record.ReindexRuns, time.Now().UTC()
 	}
@@ -92,6 +101,8 @@ func (r *Reindexer) run(ctx context.Context, typ string) error {
 			return nil // not ours any more, or not now
 		}
 		switch {
+		case err == nil && !job.Keep && len(job.Old) > 0:
+			return a.end(ctx, record.ReindexServed, "")
 		case err == nil:
 			return a.end(ctx, record.ReindexDone, "")
 		case errors.Is(err, errAborted):
@@ -149,10 +160,10 @@ func (a *attempt) watch(ctx context.Context, end context.CancelCauseFunc) {
 // save stores the job as it is. It fails with errAborted if that is asked for, and
 // with ErrConflict if somebody else runs the job.
 func (a *attempt) save(ctx context.Context) error {
-	if !a.r.lease.Valid() {
-		return record.ErrLeaseLost
-	}
 	for {
+		if !a.r.deps.Alone && !a.r.lease.Valid() {
+			return record.ErrLeaseLost
+		}
 		version, err := a.r.save(ctx, a.job, a.version)
 		if err == nil {
 			a.version = version
@@ -171,6 +182,19 @@ func (a *attempt) save(ctx context.Context) error {
 		// Only Abort is written by others; an answer that was lost is ours.
 		a.job.Abort, a.version = now.Abort, version
 	}
+}
+
+// clean removes what a job has left, once it is due.
+func (a *attempt) clean(ctx context.Context) error {
+	if !a.job.Due(time.Now()) {
+		return nil
+	}
+	if err := a.r.deps.Rebuilder.Clean(ctx, a.job); err != nil {
+		return fmt.Errorf("remove what the reindex of %s left: %w", a.job.Type, err)
+	}
+	a.r.log.Info("old index removed", "resource_type", a.job.Type)
+	a.job.State, a.job.Phase, a.job.Old, a.job.Checkpoint = record.ReindexDone, string(record.ReindexDone), nil, nil
+	return a.save(ctx)
 }
 
 // undo brings back what was before, and ends the job. If it is too late for that, the

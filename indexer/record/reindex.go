@@ -21,8 +21,12 @@ type Reindex struct {
 	Abort bool `json:"abort,omitempty"`
 	// Rate limits the copying to so many documents a second; 0 does not.
 	Rate int `json:"rate,omitempty"`
-	// Keep leaves the old index where it is.
-	Keep bool `json:"keep,omitempty"`
+	// Keep leaves the old index where it is; else it is deleted after Grace, in which
+	// nothing reads or writes it.
+	Keep  bool          `json:"keep,omitempty"`
+	Grace time.Duration `json:"grace_ns,omitempty"`
+	// Old are the indices that are left.
+	Old []string `json:"old,omitempty"`
 
 	Requested time.Time `json:"requested"`
 	Started   time.Time `json:"started,omitzero"`
@@ -59,6 +63,7 @@ type ReindexState string
 const (
 	ReindexWaits   ReindexState = "waiting"
 	ReindexRuns    ReindexState = "running"
+	ReindexServed  ReindexState = "served" // done, but the old index is still there
 	ReindexDone    ReindexState = "done"
 	ReindexFailed  ReindexState = "failed"
 	ReindexAborted ReindexState = "aborted"
@@ -66,6 +71,11 @@ const (
 
 // Open reports whether there is something left to do.
 func (r *Reindex) Open() bool { return r.State == ReindexWaits || r.State == ReindexRuns }
+
+// Due reports whether the old index is to be deleted now.
+func (r *Reindex) Due(now time.Time) bool {
+	return r.State == ReindexServed && now.Sub(r.Ended) >= r.Grace
+}
 
 // Record is the reindex as it is stored, written only over the version given.
 func (r *Reindex) Record(version int64) (Record, error) {

@@ -1,5 +1,10 @@
 package resource
 
+import "errors"
+
+// ErrServing says that a reindex cannot be undone: the new index serves already.
+var ErrServing = errors.New("the new index serves already")
+
 // Index is how a store keeps the documents of one resource type, beside what the
 // catalogue wants. It is a noun, so that stores and the search API can speak it
 // without knowing each other.
