@@ -1,0 +1,405 @@
+package elastic
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/fresnel-search/fresnel/indexer/record"
+	"github.com/fresnel-search/fresnel/indexer/resource"
+)
+
+// errDiffer says that the two indices do not hold the same.
+var errDiffer = errors.New("the new index does not hold what the old one does")
+
+// handOver pauses writers, copies the rest, compares and swaps. Where that would take
+// too long it lets writers go on, copies what they changed, and tries once more.
+func (r *rebuild) handOver(ctx context.Context) error {
+	for try := 1; ; try++ {
+		if err := r.dropExtras(ctx); err != nil {
+			return err
+		}
+		err := r.paused(ctx)
+		switch {
+		case err == nil:
+			return r.late(ctx)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, errSlow) && !errors.Is(err, errDiffer):
+			return err
+		case try == maxPauses:
+			return fmt.Errorf("%w: %d times: %w; copy faster (without a rate), or when less is written", resource.ErrRejected, try, err)
+		}
+		h, err := r.heads(ctx)
+		if err != nil {
+			return err
+		}
+		r.job.Pass++
+		if err := r.copyPass(ctx, phaseCatchUp, h); err != nil {
+			return err
+		}
+	}
+}
+
+// paused is what is done while writers wait. Either the new index serves when it
+// returns, or writers go on.
+func (r *rebuild) paused(ctx context.Context) (err error) {
+	r.cp.Blocked = true
+	if err := r.step(ctx, phaseBlock); err != nil {
+		return err
+	}
+	began := time.Now()
+	note := func() { r.job.Paused = max(r.job.Paused, time.Since(began)) }
+	bounded, cancel := context.WithTimeoutCause(ctx, pauseBudget, errSlow)
+	defer cancel()
+	err = r.finish(bounded)
+	if err == nil {
+		err = r.swap(ctx)
+	}
+	if err == nil {
+		note()
+		return r.serves(ctx)
+	}
+	if errors.Is(context.Cause(bounded), errSlow) {
+		err = errors.Join(errSlow, err)
+	}
+	if uerr := r.unblock(ctx); uerr != nil {
+		return errors.Join(err, uerr)
+	}
+	note()
+	return err
+}
+
+// unblock lets writers go on, also where ctx is done: but not if somebody else has
+// the lease, whose block it may be.
+func (r *rebuild) unblock(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), undoLimit, errTimeout)
+	defer cancel()
+	if err := r.save(ctx); errors.Is(err, record.ErrLeaseLost) {
+		return err
+	}
+	if err := r.settings(ctx, r.from(), map[string]any{"blocks.write": nil}); err != nil {
+		return err
+	}
+	r.cp.Blocked = false
+	return nil
+}
+
+// finish blocks the old index, copies the rest, and compares. The answer to the block
+// comes when every write that was under way has ended.
+func (r *rebuild) finish(ctx context.Context) error {
+	var answer struct {
+		Shards bool `json:"shards_acknowledged"`
+	}
+	err := r.s.ask(ctx, request{method: http.MethodPut, path: "/" + r.from() + "/_block/write"}, &answer)
+	if err == nil && !answer.Shards {
+		err = resource.ErrAgain
+	}
+	if err != nil {
+		return fmt.Errorf("block %s: %w", r.from(), err)
+	}
+	if err := r.step(ctx, phaseRest); err != nil {
+		return err
+	}
+	h, err := r.settled(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.refresh(ctx, r.from()); err != nil {
+		return err
+	}
+	for i, top := range h.max {
+		if err := r.copyShard(ctx, i, top, false); err != nil {
+			return err
+		}
+	}
+	if err := r.step(ctx, phaseVerify); err != nil {
+		return err
+	}
+	if err := r.verify(ctx); err != nil {
+		return err
+	}
+	return r.step(ctx, phaseSwap)
+}
+
+// settled waits until every copy of each shard has all that the primary has.
+func (r *rebuild) settled(ctx context.Context) (heads, error) {
+	for {
+		h, err := r.heads(ctx)
+		if err != nil {
+			return h, err
+		}
+		same := true
+		for i := range h.max {
+			same = same && h.max[i] == h.safe[i]
+		}
+		if same {
+			return h, nil
+		}
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return h, err
+		}
+	}
+}
+
+// verify compares the numbers of documents, and some documents whole.
+func (r *rebuild) verify(ctx context.Context) error {
+	if err := r.refresh(ctx, r.to()); err != nil {
+		return err
+	}
+	have, want, err := r.counts(ctx)
+	if err != nil {
+		return err
+	}
+	if have > want {
+		if err := r.dropTombstones(ctx); err != nil {
+			return err
+		}
+		if have, want, err = r.counts(ctx); err != nil {
+			return err
+		}
+	}
+	if have != want {
+		return fmt.Errorf("%w: %d documents, and not %d", errDiffer, have, want)
+	}
+	return r.compare(ctx)
+}
+
+// counts counts the documents of the new index and of the old one.
+func (r *rebuild) counts(ctx context.Context) (have, want int64, err error) {
+	if have, err = r.count(ctx, r.to(), ""); err == nil {
+		want, err = r.count(ctx, r.from(), "")
+	}
+	return have, want, err
+}
+
+// compare reads some documents from both indices.
+func (r *rebuild) compare(ctx context.Context) error {
+	if len(r.sample) == 0 {
+		return nil
+	}
+	old, err := r.get(ctx, r.from(), r.sample, true)
+	if err != nil {
+		return err
+	}
+	made, err := r.get(ctx, r.to(), r.sample, true)
+	if err != nil {
+		return err
+	}
+	for i, h := range old {
+		if h.Found != made[i].Found {
+			return fmt.Errorf("%w: document %q", errDiffer, cut(h.ID))
+		}
+		if !h.Found {
+			continue
+		}
+		want, err := r.convert(nil, h)
+		if err != nil {
+			return err
+		}
+		have, err := r.convert(nil, made[i])
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(want, have) {
+			return fmt.Errorf("%w: document %q", errDiffer, cut(h.ID))
+		}
+	}
+	return nil
+}
+
+// get reads documents by id, realtime, in the order of ids.
+func (r *rebuild) get(ctx context.Context, index string, ids []string, source bool) ([]hit, error) {
+	body, err := json.Marshal(map[string]any{"ids": ids})
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{}
+	if !source {
+		q.Set("_source", "false")
+	}
+	var answer struct {
+		Docs []struct {
+			hit
+			Error json.RawMessage `json:"error"`
+		} `json:"docs"`
+	}
+	err = r.s.ask(ctx, request{method: http.MethodPost, path: "/" + index + "/_mget", query: q, body: body}, &answer)
+	if err == nil && len(answer.Docs) != len(ids) {
+		err = resource.ErrAgain
+	}
+	out := make([]hit, len(answer.Docs))
+	for i, d := range answer.Docs {
+		if out[i] = d.hit; len(d.Error) > 0 {
+			err = resource.ErrAgain
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get %d documents of %s: %w", len(ids), index, err)
+	}
+	return out, nil
+}
+
+// dropExtras removes from the new index what was removed from the old one after it was
+// copied: tombstones, as a rule.
+func (r *rebuild) dropExtras(ctx context.Context) error {
+	for _, drop := range []func(context.Context) error{r.dropTombstones, r.dropAny} {
+		if err := r.refresh(ctx, r.from()); err != nil {
+			return err
+		}
+		if err := r.refresh(ctx, r.to()); err != nil {
+			return err
+		}
+		have, want, err := r.counts(ctx)
+		if err != nil || have <= want {
+			return err
+		}
+		if err := drop(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *rebuild) dropTombstones(ctx context.Context) error {
+	return r.dropMissing(ctx, `{"term":{"deleted":true}}`)
+}
+
+func (r *rebuild) dropAny(ctx context.Context) error { return r.dropMissing(ctx, `{"match_all":{}}`) }
+
+// dropMissing removes documents from the new index, of those a query finds, that the
+// old one does not have. One that comes back there has a higher sequence number then,
+// and is copied again.
+func (r *rebuild) dropMissing(ctx context.Context, query string) error {
+	for after := []byte(nil); ; {
+		page, err := r.ids(ctx, query, after)
+		if err != nil || len(page) == 0 {
+			return errors.Join(err, r.refreshIf(ctx, err == nil))
+		}
+		var names []string
+		for _, h := range page {
+			names = append(names, h.ID)
+		}
+		old, err := r.get(ctx, r.from(), names, false)
+		if err != nil {
+			return err
+		}
+		var body []byte
+		var lines [][2]int
+		for i, h := range old {
+			if h.Found {
+				continue
+			}
+			id, err := json.Marshal(h.ID)
+			if err != nil {
+				return err
+			}
+			start := len(body)
+			body = fmt.Appendf(body, `{"delete":{"_id":%s,"if_seq_no":%d,"if_primary_term":%d}}`+"\n", id, page[i].Seq, page[i].Term)
+			lines = append(lines, [2]int{start, len(body)})
+		}
+		if _, err := r.bulk(ctx, body, lines); err != nil {
+			return err
+		}
+		if after, err = json.Marshal(page[len(page)-1].Sort); err != nil {
+			return err
+		}
+		if err := r.tick(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *rebuild) refreshIf(ctx context.Context, yes bool) error {
+	if !yes {
+		return nil
+	}
+	return r.refresh(ctx, r.to())
+}
+
+// sorted is a hit with the values that it is sorted by.
+type sorted struct {
+	hit
+	Sort []json.RawMessage `json:"sort"`
+}
+
+// ids is a page of documents of the new index, by id.
+func (r *rebuild) ids(ctx context.Context, query string, after []byte) ([]sorted, error) {
+	body := fmt.Appendf(nil, `{"size":1000,"query":%s,"sort":[{"id":"asc"}],"_source":false,"track_total_hits":false,"seq_no_primary_term":true`, query)
+	if after != nil {
+		body = append(append(body, `,"search_after":`...), after...)
+	}
+	body = append(body, '}')
+	var answer struct {
+		Hits struct {
+			Hits []sorted `json:"hits"`
+		} `json:"hits"`
+	}
+	err := r.s.ask(ctx, request{
+		method: http.MethodPost, path: "/" + r.to() + "/_search", body: body,
+		query: url.Values{"allow_partial_search_results": {"false"}},
+	}, &answer)
+	if err != nil {
+		return nil, fmt.Errorf("list documents of %s: %w", r.to(), err)
+	}
+	return answer.Hits.Hits, nil
+}
+
+// swap moves both aliases in one step, which takes place only while the turn is ours.
+// If its answer is lost, the turn is taken anew: where that is possible the swap has
+// not taken place, and cannot any more.
+func (r *rebuild) swap(ctx context.Context) error {
+	err := r.aliases(context.WithoutCancel(ctx), swapLimit, []any{
+		action("remove", r.from(), r.cp.Turn),
+		action("remove", r.from(), readAlias(r.from())),
+		action("remove", r.from(), writeAlias(r.from())),
+		action("remove", r.to(), copyAlias(r.to())),
+		action("add", r.to(), readAlias(r.to())),
+		action("add", r.to(), writeAlias(r.to())),
+	})
+	if err == nil {
+		return nil
+	}
+	bounded, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), undoLimit, errTimeout)
+	defer cancel()
+	found, lerr := r.s.indices.list(bounded, r.slug)
+	if lerr != nil {
+		return errors.Join(err, lerr)
+	}
+	for _, st := range found[r.slug] {
+		if st.generation == r.cp.To && st.serves {
+			return nil
+		}
+	}
+	// Not yet. It may still wait in a queue of the server's: it comes to nothing once
+	// the turn is another one.
+	if terr := r.takeTurn(bounded); terr != nil {
+		return errors.Join(err, terr)
+	}
+	return err
+}
+
+// late copies what reached the old index between its last copy and the swap although
+// it was blocked: nothing, unless somebody lifted the block.
+func (r *rebuild) late(ctx context.Context) error {
+	h, err := r.heads(ctx)
+	if err != nil || r.rest(h) == 0 {
+		return err
+	}
+	r.s.log.Error("old index was written while it was blocked; copying that too", "resource_type", r.job.Type, "count", r.rest(h))
+	if err := r.refresh(ctx, r.from()); err != nil {
+		return err
+	}
+	r.sink = r.to()
+	for i, top := range h.max {
+		if err := r.copyShard(ctx, i, top, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
