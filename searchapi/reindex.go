@@ -42,10 +42,15 @@ type ReindexRequest struct {
 	Force  bool     `json:"force"`   // also where nothing differs
 	Rate   int      `json:"rate"`    // documents a second at most; 0: as fast as it goes
 	Keep   bool     `json:"keep"`    // leave the old index
+	// Grace is how long the old index is left otherwise, in seconds.
+	Grace float64 `json:"grace"`
 }
 
-// maxReindexRate is far more than any cluster takes.
-const maxReindexRate = 10_000_000
+// What a request may ask for: documents a second, and seconds.
+const (
+	maxReindexRate  = 10_000_000
+	maxReindexGrace = 30 * 24 * 3600
+)
 
 func (s *Server) indexRoutes(g *gin.RouterGroup) {
 	if s.deps.Indices == nil {
@@ -130,10 +135,13 @@ func reindexRequest(body io.Reader) (q ReindexRequest, err error) {
 		if errors.As(err, &tooLarge) {
 			return q, err
 		}
-		return q, &query.Error{Path: "body", Detail: strings.TrimPrefix(err.Error(), "json: ") + "; allowed here: types, dry_run, force, rate, keep"}
+		return q, &query.Error{Path: "body", Detail: strings.TrimPrefix(err.Error(), "json: ") + "; allowed here: types, dry_run, force, rate, keep, grace"}
 	}
 	if q.Rate < 0 || q.Rate > maxReindexRate {
 		return q, &query.Error{Path: "rate", Detail: fmt.Sprintf("must be from 0 to %d", maxReindexRate)}
+	}
+	if q.Grace < 0 || q.Grace > maxReindexGrace {
+		return q, &query.Error{Path: "grace", Detail: fmt.Sprintf("must be from 0 to %d seconds", maxReindexGrace)}
 	}
 	return q, nil
 }

@@ -36,6 +36,7 @@ type reindexOptions struct {
 	Rate   int      `json:"rate"`
 	Keep   bool     `json:"keep"`
 	Types  []string `json:"types"`
+	Grace  float64  `json:"grace"` // seconds
 
 	abort, detach, json bool
 	look                time.Duration
@@ -71,6 +72,7 @@ for --dry-run 3 if something is to be done.`,
 	f.BoolVar(&o.Force, "force", false, "also where nothing differs")
 	f.IntVar(&o.Rate, "rate", 0, "documents a second at most; 0 is as fast as it goes")
 	f.BoolVar(&o.Keep, "keep", false, "leave the old index, without its aliases")
+	grace := f.Duration("grace", time.Minute, "how long the old index is left before it is removed")
 	f.BoolVar(&o.abort, "abort", false, "end a reindex and leave everything as it was")
 	f.BoolVar(&o.detach, "detach", false, "do not wait until it is done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -81,7 +83,10 @@ for --dry-run 3 if something is to be done.`,
 		if o.Rate < 0 {
 			return fmt.Errorf("--rate %d: cannot be below 0", o.Rate)
 		}
-		o.Types = args
+		if *grace < 0 {
+			return fmt.Errorf("--grace %s: cannot be below 0", *grace)
+		}
+		o.Types, o.Grace = args, grace.Seconds()
 		if o.abort {
 			return o.abortAll(cmd.Context())
 		}

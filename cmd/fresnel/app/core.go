@@ -13,13 +13,13 @@ import (
 
 // startIndexer has the mutation log folded into documents.
 func (s *system) startIndexer(context.Context) error {
-	id, err := s.logID()
+	names, err := s.logNames()
 	if err != nil {
 		return err
 	}
 	x, err := indexer.New(s.Config.Indexer.Config, indexer.Deps{
 		Catalog: s.catalog, Store: s.faults.store(s.store), Records: s.store, Producer: s.faults.indexing(s.kafka),
-		LogID: func() string { return id }, Log: s.kafka, Lineage: rand.Text,
+		Logs: names, Log: s.kafka, Lineage: rand.Text,
 		Logger: s.Log.With("component", "indexer"), Registerer: s.reg,
 	})
 	if err != nil {
@@ -28,19 +28,21 @@ func (s *system) startIndexer(context.Context) error {
 	s.indexer = x
 	group := kafka.GroupConfig{Group: s.Config.Indexer.Group, Topics: []string{indexer.MutationsTopic}}
 	s.add("tombstone sweeper", x.Run, nil)
+	s.add("reindexer", s.reindexing().Run, nil)
 	s.add("indexer", func(ctx context.Context) error { return s.kafka.Consume(ctx, group, s.faults.handling(x.NewHandler)) }, nil)
-	s.check("indexer", s.consuming(s.Config.Indexer.Group))
+	s.add("reindexer", s.reindexer.Run, nil)
+	s.consumer("indexer", s.Config.Indexer.Group)
 	return nil
 }
 
 // startListener has the services' topics turned into mutations.
 func (s *system) startListener(context.Context) error {
-	room := room{waiting: s.indexer.Lag}
+	room := room{waiting: s.mutationLag()}
 	if s.broker != nil {
 		room.usage = s.broker.Usage
 	}
 	l, err := listener.New(s.Config.Listener.Config, listener.Deps{
-		Catalog: s.catalog, Producer: s.faults.listening(frugal{s.kafka, room}), Records: s.store, MutationLag: s.indexer.Lag,
+		Catalog: s.catalog, Producer: s.faults.listening(frugal{s.kafka, room}), Records: s.store, MutationLag: room.waiting,
 		Logger: s.Log.With("component", "listener"), Registerer: s.reg,
 	})
 	if err != nil {
@@ -52,8 +54,22 @@ func (s *system) startListener(context.Context) error {
 		group.Patterns = []*regexp.Regexp{whole(p)}
 	}
 	s.add("listener", func(ctx context.Context) error { return s.kafka.Consume(ctx, group, s.faults.handling(l.NewHandler)) }, nil)
-	s.check("listener", s.consuming(s.Config.Listener.Group))
+	s.consumer("listener", s.Config.Listener.Group)
+	if s.broker == nil {
+		s.degrades("tombstones", s.tombstonesOutliveTopics)
+	}
 	return nil
+}
+
+// mutationLag tells how many mutations wait. The indexer beside us knows best, if it
+// is the only one; else Kafka is asked.
+func (s *system) mutationLag() func() int64 {
+	if s.broker != nil {
+		return s.indexer.Lag
+	}
+	b := &backlog{kafka: s.kafka, group: s.Config.Indexer.Group, topic: indexer.MutationsTopic, log: s.Log.With("component", "listener")}
+	s.add("backlog", b.run, nil)
+	return b.waiting.Load
 }
 
 // whole is a pattern, already checked, that must match a whole name.

@@ -27,7 +27,8 @@ func (s *system) startSearch(ctx context.Context) error {
 		Catalog: s.catalog, Searcher: s.store, Identity: auth,
 		DeadLetters:   searchapi.Letters{Store: s.store, Resend: s.resend},
 		Subscriptions: subscriptions{s.engine, destinations(s.Config.Publishers.Subscriptions)}, Books: ledger{s.listener, s.indexer},
-		Status: s.status, Ready: s.readiness, Metrics: s.reg, Registerer: s.reg,
+		Indices: operators{s.reindexing()},
+		Status:  s.status, Ready: s.readiness, Metrics: s.reg, Registerer: s.reg,
 		Log: s.Log.With("component", "searchapi"),
 	})
 	if err != nil {
@@ -47,22 +48,6 @@ func (s *system) identity(cfg identity.Config) (searchapi.Authenticator, error) 
 	}
 	s.Log.Warn("nobody has to log in: every caller is an admin of all projects", "listen", s.Config.SearchAPI.Listen)
 	return identity.None{}, nil
-}
-
-// readiness asks every part.
-func (s *system) readiness() []searchapi.Part {
-	out := make([]searchapi.Part, 0, len(s.ready))
-	for _, c := range s.ready {
-		p := searchapi.Part{Name: c.name, State: searchapi.Up}
-		if err := c.ask(); err != nil {
-			p.State, p.Reason = searchapi.Down, err.Error()
-			if c.degrades {
-				p.State = searchapi.Degraded
-			}
-		}
-		out = append(out, p)
-	}
-	return out
 }
 
 // status is what an operator wants to know first.
