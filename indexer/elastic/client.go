@@ -246,6 +246,9 @@ func cut(s string) string {
 	}, s)
 }
 
+// ErrMismatch says that what answers is not what the configuration says.
+var ErrMismatch = errors.New("the configuration is for another server")
+
 // check asks what answers, and compares it with the flavor of the configuration.
 func (c *client) check(ctx context.Context) error {
 	body, err := c.do(ctx, request{method: http.MethodGet, path: "/"})
@@ -259,18 +262,18 @@ func (c *client) check(ctx context.Context) error {
 		} `json:"version"`
 	}
 	if json.Unmarshal(body, &info) != nil || info.Version.Number == "" {
-		return errors.New("what answers is neither Elasticsearch nor OpenSearch")
+		return fmt.Errorf("%w: what answers is neither Elasticsearch nor OpenSearch", ErrMismatch)
 	}
 	is, least := layout.Elasticsearch, 8
 	if info.Version.Distribution == string(layout.OpenSearch) {
 		is, least = layout.OpenSearch, 2
 	}
 	if is != c.flavor {
-		return fmt.Errorf("flavor: the configuration says %s, and what answers is %s %s", c.flavor, is, cut(info.Version.Number))
+		return fmt.Errorf("%w: flavor is %s, and what answers is %s %s", ErrMismatch, c.flavor, is, cut(info.Version.Number))
 	}
 	major, _, _ := strings.Cut(info.Version.Number, ".")
 	if n, err := strconv.Atoi(major); err != nil || n < least {
-		return fmt.Errorf("%s %s is too old: at least %d is needed", is, cut(info.Version.Number), least)
+		return fmt.Errorf("%w: %s %s is too old: at least %d is needed", ErrMismatch, is, cut(info.Version.Number), least)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (b *blocked) reasons() (errs []error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, index := range slices.Sorted(maps.Keys(b.why)) {
-		errs = append(errs, fmt.Errorf("index %s refused the last write: %s", index, b.why[index]))
+		errs = append(errs, fmt.Errorf("%s: the last write was refused: %s", index, b.why[index]))
 	}
 	return errs
 }

@@ -2,13 +2,13 @@ package elastic
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,6 +25,8 @@ type Store struct {
 	indices *indices
 	types   map[string]*catalog.Type  // as the catalogue has them now: what is hidden
 	want    map[string]*layout.Layout // of the catalogue's types: what a reindex would make
+	names   []string                  // of the types, sorted
+	room    *sync.Pool                // of *bulk
 	bulks   chan struct{}             // a place for each bulk under way
 	blocked *blocked
 	metrics *metrics
@@ -50,15 +52,16 @@ func Open(ctx context.Context, cfg Config, types []*catalog.Type, log *slog.Logg
 	}
 	s := &Store{
 		cfg: cfg, c: c, types: map[string]*catalog.Type{}, want: map[string]*layout.Layout{},
-		bulks: make(chan struct{}, cfg.Bulks), log: log,
+		bulks: make(chan struct{}, cfg.Bulks), room: newRoom(), log: log,
 	}
 	for _, t := range types {
 		s.types[t.Name], s.want[t.Name] = t, layout.Of(t)
 	}
 	s.searches.view = view.New(types)
+	s.names = slices.Sorted(maps.Keys(s.types))
 	s.metrics = newMetrics(reg)
 	s.blocked = newBlocked(s.metrics)
-	if s.indices, err = newIndices(c, cfg, slices.Sorted(maps.Keys(s.types))); err != nil {
+	if s.indices, err = newIndices(c, cfg, s.names); err != nil {
 		return nil, err
 	}
 	if err := s.start(ctx); err != nil {
@@ -143,7 +146,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // such a store works, and the fields that differ are not searchable until a reindex.
 func (s *Store) Unfit(ctx context.Context) (map[string][]string, error) {
 	out := map[string][]string{}
-	for _, typ := range slices.Sorted(maps.Keys(s.types)) {
+	for _, typ := range s.names {
 		ix, err := s.index(ctx, typ)
 		if err != nil {
 			return nil, err
@@ -153,10 +156,4 @@ func (s *Store) Unfit(ctx context.Context) (map[string][]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// recordsMapping is the mapping of the index of records.
-func recordsMapping() json.RawMessage {
-	return json.RawMessage(`{"dynamic":"strict","properties":{"table":{"type":"keyword"},"key":{"type":"keyword"},` +
-		`"value":{"type":"binary","doc_values":false}}}`)
 }

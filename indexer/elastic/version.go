@@ -28,6 +28,11 @@ func (p place) version() (int64, error) {
 	return g<<(termBits+seqBits) | p.term<<seqBits | p.seq, nil
 }
 
+// of reports whether the place may be one of that generation.
+func (p place) of(ix *index) bool {
+	return p.generation == ix.generation%(1<<generationBits) && p.term > 0
+}
+
 // placeOf unpacks a version; its generation is modulo 1024.
 func placeOf(version int64) place {
 	return place{
