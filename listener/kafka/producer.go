@@ -74,10 +74,10 @@ func (c *Client) produce(ctx context.Context, records []stream.Record) error {
 	return errors.Join(errs...)
 }
 
-// set is what goes to one partition.
+// set is what goes to one partition, with times.
 type set struct {
 	stream.Partition
-	records []kafka.Record
+	records []stream.Record
 }
 
 // route sorts records by partition.
@@ -101,7 +101,10 @@ func (c *Client) route(ctx context.Context, records []stream.Record) ([]set, err
 			at[p] = i
 			sets = append(sets, set{Partition: p})
 		}
-		sets[i].records = append(sets[i].records, wire(r, now))
+		if r.Time.IsZero() {
+			r.Time = now
+		}
+		sets[i].records = append(sets[i].records, r)
 	}
 	return sets, nil
 }
@@ -119,24 +122,21 @@ func choose(r stream.Record, ids []int, keyless map[string]int) int {
 	return id
 }
 
-func wire(r stream.Record, now time.Time) kafka.Record {
-	if !r.Time.IsZero() {
-		now = r.Time
-	}
-	w := kafka.Record{Time: now, Key: kafka.NewBytes(r.Key), Value: kafka.NewBytes(r.Value)}
-	for _, h := range r.Headers {
-		w.Headers = append(w.Headers, kafka.Header{Key: h.Key, Value: h.Value})
-	}
-	return w
-}
-
-func size(r kafka.Record) int {
-	n := recordExtra
-	for _, b := range []kafka.Bytes{r.Key, r.Value} {
-		if b != nil {
-			n += b.Len()
+// wired makes the client's records, for one attempt: they are readers, so what an
+// attempt has sent is empty for the next one.
+func wired(records []stream.Record) kafka.RecordReader {
+	out := make([]kafka.Record, len(records))
+	for i, r := range records {
+		out[i] = kafka.Record{Time: r.Time, Key: kafka.NewBytes(r.Key), Value: kafka.NewBytes(r.Value)}
+		for _, h := range r.Headers {
+			out[i].Headers = append(out[i].Headers, kafka.Header{Key: h.Key, Value: h.Value})
 		}
 	}
+	return kafka.NewRecordReader(out...)
+}
+
+func size(r stream.Record) int {
+	n := recordExtra + len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
 		n += len(h.Key) + len(h.Value) + 10
 	}
@@ -144,7 +144,7 @@ func size(r kafka.Record) int {
 }
 
 // cut returns how many of the records make the next message set: at least one.
-func cut(records []kafka.Record) int {
+func cut(records []stream.Record) int {
 	sum := 0
 	for i, r := range records {
 		sum += size(r)
@@ -192,7 +192,7 @@ func (c *Client) tryAppend(ctx context.Context, s set) error {
 		Partition:    s.ID,
 		RequiredAcks: kafka.RequireAll,
 		Compression:  c.codec,
-		Records:      kafka.NewRecordReader(s.records...),
+		Records:      wired(s.records),
 	})
 	if err != nil {
 		return err
