@@ -72,7 +72,8 @@ func clean(t testing.TB, h Harness, model *Sloppy) {
 	}
 }
 
-func near(a, b float64) bool { return math.Abs(a-b) < 1e-9*max(1, math.Abs(a)) }
+// near bears scores of single precision, as Elasticsearch has them.
+func near(a, b float64) bool { return math.Abs(a-b) < 1e-6*max(1, math.Abs(a)) }
 
 func describe(req query.Request) string {
 	return fmt.Sprintf("Search(types %v, query %#v, sort %v, from %d, size %d, scope %+v)",

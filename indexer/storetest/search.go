@@ -75,7 +75,7 @@ func fixture() []resource.Document {
 			"networks": `[{"name":"blue","version":6},{"name":"red","version":4}]`,
 		}),
 		s("s3", map[string]string{
-			"name": `"db-prod-01"`, "description": `["brown", "fox quick"]`, "status": `"active"`, "size": `30`,
+			"name": `"db-prod-01"`, "description": `["brown","fox quick"]`, "status": `"active"`, "size": `30`,
 			"address": `"fd00::1"`, "created_at": `"2026-06-01T00:00:00+02:00"`, "metadata": `{"role":"web*"}`,
 		}),
 		Doc(resource.Ref{Type: Port, ID: "p1"}, all, map[string]string{

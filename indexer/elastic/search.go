@@ -1,0 +1,259 @@
+package elastic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fresnel-search/fresnel/indexer/elastic/dsl"
+	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/searchapi/query"
+	"github.com/fresnel-search/fresnel/searchapi/view"
+)
+
+// searchTries is how often a search begins again because a reindex moved an alias
+// while it ran.
+const searchTries = 5
+
+// errSearchTimeout ends a search that took longer than it may.
+var errSearchTimeout = errors.New("search timed out")
+
+// searches is what searching keeps between requests.
+type searches struct {
+	view *view.View
+
+	mu     sync.Mutex
+	joined map[string]joinedIndex // by type
+}
+
+// joinedIndex is an index as searches see it.
+type joinedIndex struct {
+	of   *index
+	seen *dsl.Index
+}
+
+// searched are the indices of the types of one request, in their order.
+type searched struct {
+	indices []*index
+	seen    []*dsl.Index
+	missing []string // types without an index
+}
+
+// Search answers a request that policy has restricted; without a scope it is refused.
+// What was written before the last refresh is found. A search that runs out of time,
+// or that some shards did not answer, answers with what it has and says so. The error
+// wraps resource.ErrAgain if the cluster cannot answer now; no error quotes what the
+// server said.
+func (s *Store) Search(ctx context.Context, req query.Request) (res query.Result, err error) {
+	start := time.Now()
+	if req.Scope == nil {
+		return res, dsl.ErrUnrestricted
+	}
+	limit := req.Timeout
+	if limit <= 0 {
+		limit = s.cfg.SearchTimeout
+	}
+	bound, cancel := context.WithTimeoutCause(ctx, limit, errSearchTimeout)
+	defer cancel()
+	res, err = s.search(bound, &req, limit)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(bound), errSearchTimeout) {
+		res, err = query.Result{Partial: ranOut(limit)}, nil
+	}
+	res.Took = time.Since(start)
+	return res, err
+}
+
+func ranOut(limit time.Duration) string { return "the search ran out of time after " + limit.String() }
+
+// search begins again, with what serves now, whenever an alias is gone.
+func (s *Store) search(ctx context.Context, req *query.Request, limit time.Duration) (res query.Result, err error) {
+	for range searchTries {
+		var in searched
+		if in, err = s.searched(ctx, req.Types); err != nil {
+			return res, err
+		}
+		var plan *dsl.Plan
+		// The server stops before we do, so that what it has found arrives.
+		if plan, err = dsl.Compile(req, in.seen, limit*3/4); err != nil {
+			return res, err
+		}
+		if res, err = s.run(ctx, req, plan, &in, limit); err == nil {
+			res.Partial = joinWords(res.Partial, in.missed())
+			return res, nil
+		}
+		if !gone(err) {
+			break
+		}
+		if lerr := s.lookAgain(ctx, &in, err); lerr != nil {
+			return res, lerr
+		}
+	}
+	return res, s.searchError(ctx, err)
+}
+
+// searched finds the indices to search. A type without one is missing from the answer,
+// which says so; if all are, there is none.
+func (s *Store) searched(ctx context.Context, types []string) (in searched, err error) {
+	for _, typ := range types {
+		if s.types[typ] == nil {
+			continue
+		}
+		ix, err := s.index(ctx, typ)
+		switch {
+		case errors.Is(err, errMissing):
+			in.missing = append(in.missing, typ)
+			continue
+		case err != nil:
+			return in, s.searchError(ctx, err)
+		}
+		in.indices = append(in.indices, ix)
+		in.seen = append(in.seen, s.searches.join(ix, s))
+	}
+	if len(in.indices) == 0 && len(in.missing) > 0 {
+		return in, fmt.Errorf("search: %w: no index for %s", resource.ErrAgain, strings.Join(in.missing, ", "))
+	}
+	return in, nil
+}
+
+func (in *searched) missed() string {
+	if len(in.missing) == 0 {
+		return ""
+	}
+	return "there is no index for " + strings.Join(in.missing, ", ")
+}
+
+// join is what searches see of an index; it is made once.
+func (c *searches) join(ix *index, s *Store) *dsl.Index {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if j := c.joined[ix.typ]; j.of == ix {
+		return j.seen
+	}
+	if c.joined == nil {
+		c.joined = map[string]joinedIndex{}
+	}
+	j := joinedIndex{ix, dsl.NewIndex(ix.name, ix.layout, s.types[ix.typ])}
+	c.joined[ix.typ] = j
+	return j.seen
+}
+
+// lookAgain forgets the indices whose aliases an answer says are gone; all, if it does
+// not say which.
+func (s *Store) lookAgain(ctx context.Context, in *searched, err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	var stale []*index
+	for _, ix := range in.indices {
+		if strings.Contains(e.Reason, "["+ix.read+"]") {
+			stale = append(stale, ix)
+		}
+	}
+	if len(stale) == 0 {
+		stale = in.indices
+	}
+	for _, ix := range stale {
+		if _, err := s.again(ctx, ix.typ, ix); err != nil && !errors.Is(err, errMissing) {
+			return s.searchError(ctx, err)
+		}
+	}
+	return nil
+}
+
+// run sends the searches of a plan, one after the other, and merges what they find.
+func (s *Store) run(ctx context.Context, req *query.Request, plan *dsl.Plan, in *searched, limit time.Duration) (res query.Result, err error) {
+	m := merger{req: req, plan: plan, view: s.searches.view}
+	for i := range plan.Parts {
+		part := &plan.Parts[i]
+		aliases := make([]string, len(part.Indices))
+		for j, at := range part.Indices {
+			aliases[j] = in.indices[at].read
+		}
+		left := s.cfg.SearchTimeout
+		if deadline, ok := ctx.Deadline(); ok {
+			left = max(time.Until(deadline), time.Millisecond)
+		}
+		body, err := s.c.do(ctx, request{
+			method: http.MethodPost, path: "/" + strings.Join(aliases, ",") + "/_search", body: part.Body, limit: left,
+			query: url.Values{"allow_partial_search_results": {"true"}},
+		})
+		if err != nil {
+			return res, err
+		}
+		if err := m.add(part, body); err != nil {
+			return res, err
+		}
+	}
+	if len(m.failures) > 0 {
+		s.log.Warn("shards did not answer a search", "count", m.failed, "err", strings.Join(m.failures, ", "))
+	}
+	return m.result(limit)
+}
+
+// searchError makes of a failure what may be told: nothing that the server said.
+func (s *Store) searchError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("search: %w: %w", resource.ErrAgain, err)
+	}
+	s.log.Debug("search refused by the server", "status", e.Status, "err_type", e.Type, "cause", e.Cause)
+	said := fmt.Sprintf("the server answers %d %s %s", e.Status, e.Type, e.Cause)
+	switch {
+	case e.Status == http.StatusBadRequest:
+		return &query.Error{Path: "query", Detail: "is too complex for the index, such as by too many words or too long a pattern"}
+	case e.Status == http.StatusTooManyRequests, e.Status >= 500, gone(err):
+		return fmt.Errorf("search: %w: %s", resource.ErrAgain, said)
+	default:
+		return fmt.Errorf("search: %s", said)
+	}
+}
+
+// Get returns one resource as a scope sees it, as of the last refresh;
+// query.ErrNotFound if it does not, be it that the resource is deleted, was never
+// shown, is another's or is not at all.
+func (s *Store) Get(ctx context.Context, ref resource.Ref, scope query.Scope) (h query.Hit, err error) {
+	res, err := s.Search(ctx, query.Request{
+		Types: []string{ref.Type}, Query: query.IDs{Types: []string{ref.Type}, Values: []string{ref.ID}}, Size: 1, Scope: &scope,
+	})
+	switch {
+	case err != nil:
+		return h, fmt.Errorf("get %s: %w", ref, err)
+	case len(res.Hits) > 0:
+		h = res.Hits[0]
+		h.Score = nil
+		return h, nil
+	case res.Partial != "":
+		return h, fmt.Errorf("get %s: %w: %s", ref, resource.ErrAgain, res.Partial)
+	}
+	return h, query.ErrNotFound
+}
+
+func joinWords(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
+
+// quoteFree is the type of a shard's failure, which quotes nothing.
+func quoteFree(raw json.RawMessage) string {
+	var f struct {
+		Reason struct {
+			Type string `json:"type"`
+		} `json:"reason"`
+	}
+	if json.Unmarshal(raw, &f) != nil {
+		return "unknown"
+	}
+	return identifier(f.Reason.Type)
+}
