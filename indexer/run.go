@@ -30,9 +30,8 @@ type Deps struct {
 	Store    Store
 	Records  record.Store    // takes the dead letters
 	Producer stream.Producer // appends to both topics
-	// LogID names the mutation log: a topic that was made anew has another id. It
-	// is asked whenever a partition is assigned.
-	LogID func() string
+	// Logs names the mutation log: a topic that was made anew has another id.
+	Logs LogNames
 	// Log tells how long the mutation log is, so that Lag is right while a batch is
 	// stuck or a partition held; nil means that only batches tell.
 	Log stream.Log
@@ -72,8 +71,8 @@ func New(config Config, deps Deps) (*Indexer, error) {
 		return nil, err
 	}
 	if deps.Catalog == nil || deps.Store == nil || deps.Records == nil || deps.Producer == nil ||
-		deps.LogID == nil || deps.Lineage == nil {
-		return nil, errors.New("indexer needs a catalogue, a store, records, a producer, a log id and lineages")
+		deps.Logs == nil || deps.Lineage == nil {
+		return nil, errors.New("indexer needs a catalogue, a store, records, a producer, names of logs and lineages")
 	}
 	return &Indexer{
 		config: config, deps: deps,
@@ -92,7 +91,7 @@ func (x *Indexer) NewHandler(a stream.Assignment) stream.Handler {
 	}
 	x.note(a.Partition, Book{Offset: a.Offset, Tally: tally})
 	return &handler{
-		x: x, at: a.Partition, log: x.deps.LogID(),
+		x: x, at: a.Partition, began: a.Offset,
 		cache:  newCache(x.config.CacheDocuments, x.config.CacheBytes),
 		before: tally, after: tally, next: a.Offset, newcomers: 1,
 	}

@@ -57,6 +57,7 @@ type world struct {
 	docs      map[resource.Ref]resource.Document
 	indexed   map[resource.Ref]resource.Document // what Children sees
 	letters   map[string]record.DeadLetter
+	names     map[string]record.Record // of the logs
 	swept     []time.Time
 	lineages  int
 	writes    [][]resource.Document // every Write that reached the store
@@ -81,7 +82,7 @@ func newWorld(t rapid.TB, c indexer.Catalog, partitions int) *world {
 		log: make([][]stream.Record, partitions), committed: make([]commit, partitions),
 		docs:    make(map[resource.Ref]resource.Document),
 		indexed: make(map[resource.Ref]resource.Document),
-		letters: make(map[string]record.DeadLetter),
+		letters: make(map[string]record.DeadLetter), names: make(map[string]record.Record),
 	}
 }
 
@@ -196,8 +197,13 @@ func (w *world) Sweep(_ context.Context, before time.Time, _ int) (int, error) {
 }
 
 func (w *world) Save(_ context.Context, recs []record.Record) ([]record.Saved, error) {
+	saved := make([]record.Saved, len(recs))
 	err := w.call("save", func() error {
-		for _, r := range recs {
+		for i, r := range recs {
+			if r.Table != record.DeadLetters {
+				saved[i] = w.saveName(r)
+				continue
+			}
 			var d record.DeadLetter
 			if err := json.Unmarshal(r.Value, &d); err != nil {
 				return err
@@ -206,11 +212,36 @@ func (w *world) Save(_ context.Context, recs []record.Record) ([]record.Saved, e
 		}
 		return nil
 	})
-	return make([]record.Saved, len(recs)), err
+	return saved, err
 }
 
-func (w *world) Read(context.Context, string, string) (record.Record, error) {
-	return record.Record{}, errors.New("not read")
+// place is what Kafka knows of the group's place in a partition.
+func (w *world) place(_ context.Context, p stream.Partition) (committed, end int64, err error) {
+	err = w.call("place", func() error {
+		committed, end = w.committed[p.ID].offset, int64(len(w.log[p.ID]))
+		if w.committed[p.ID].metadata == "" {
+			committed = -1
+		}
+		return nil
+	})
+	return committed, end, err
+}
+
+func (w *world) saveName(r record.Record) record.Saved {
+	if w.names[r.Key].Version != r.Version {
+		return record.Saved{Err: record.ErrConflict}
+	}
+	r.Version++
+	w.names[r.Key] = r
+	return record.Saved{Version: r.Version}
+}
+
+func (w *world) Read(_ context.Context, _, key string) (r record.Record, err error) {
+	err = w.call("read", func() error {
+		r = w.names[key]
+		return nil
+	})
+	return r, err
 }
 
 func (w *world) Scan(context.Context, string, string, int) ([]record.Record, error) {
@@ -273,7 +304,7 @@ func (w *world) start() *process {
 	}
 	x, err := indexer.New(w.config, indexer.Deps{
 		Catalog: w.catalog, Store: store, Records: w, Producer: w,
-		LogID:   func() string { return "log" },
+		Logs:    indexer.Names{Records: w, Place: w.place},
 		Lineage: func() string { w.lineages++; return fmt.Sprintf("lineage-%d", w.lineages) },
 	})
 	if err != nil {

@@ -35,7 +35,10 @@ func (s *Server) health(c *gin.Context) { s.answer(c, http.StatusOK, gin.H{"stat
 
 // ready lists all parts; the status is 503 only if one cannot work.
 func (s *Server) ready(c *gin.Context) {
-	out := readiness{Ready: true, Parts: []Part{{Name: "searchapi", State: Up}}}
+	out := readiness{Ready: true, Parts: []Part{}}
+	if s.deps.Searcher != nil {
+		out.Parts = append(out.Parts, Part{Name: "searchapi", State: Up})
+	}
 	if s.deps.Ready != nil {
 		out.Parts = append(out.Parts, s.deps.Ready()...)
 	}

@@ -45,7 +45,7 @@ type Authenticator interface {
 // is then not served.
 type Deps struct {
 	Catalog       policy.Catalog
-	Searcher      Searcher
+	Searcher      Searcher // optional
 	Identity      Authenticator
 	DeadLetters   DeadLetters         // optional
 	Subscriptions Subscriptions       // optional
@@ -75,8 +75,8 @@ func New(c Config, d Deps) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if d.Catalog == nil || d.Searcher == nil || d.Identity == nil {
-		return nil, errors.New("search api: catalog, searcher and identity are required")
+	if d.Catalog == nil || d.Identity == nil {
+		return nil, errors.New("search api: catalog and identity are required")
 	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
@@ -171,12 +171,21 @@ func (s *Server) routes() http.Handler {
 	if s.deps.Metrics != nil {
 		e.GET("/metrics", s.prometheus())
 	}
+	search, oneResource := s.search, s.oneResource
+	if s.deps.Searcher == nil {
+		search, oneResource = s.noSearch, s.noSearch
+	}
 	for _, version := range []string{"/v1", "/v1.0"} {
 		v := e.Group(version)
-		v.GET("/search", s.authenticated, s.search)
-		v.POST("/search", s.authenticated, s.search)
-		v.GET("/resources/:type/*id", s.authenticated, s.oneResource)
+		v.GET("/search", s.authenticated, search)
+		v.POST("/search", s.authenticated, search)
+		v.GET("/resources/:type/*id", s.authenticated, oneResource)
 		s.adminRoutes(v.Group("/admin", s.authenticated, s.adminOnly))
 	}
 	return e
+}
+
+// noSearch answers searches where there is nothing to search with.
+func (s *Server) noSearch(c *gin.Context) {
+	s.fail(c, fmt.Errorf("%w: it answers no searches; ask one that has the role searchapi", errNotServed))
 }

@@ -15,18 +15,24 @@ import (
 )
 
 func serveCommand(errs io.Writer) *cobra.Command {
-	var file, data, listen string
+	var file string
+	var f flags
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Serve everything in one process, on embedded defaults",
+		Short: "Serve everything in one process, on embedded defaults, or some roles of many",
 		Long: `Serves the search API, indexes what services announce on Kafka and delivers
 changes to subscriptions. Without a configuration it brings its own Kafka broker
-and store, and listens on loopback only.`,
+and store, and listens on loopback only.
+
+With Kafka and Elasticsearch of your own, processes can have some of the roles
+listener, indexer, publishers and searchapi, in any split, and any number of
+processes each: they share the work.`,
 		Example: `  fresnel serve
-  fresnel serve --config /etc/fresnel.yaml`,
+  fresnel serve --config /etc/fresnel.yaml
+  fresnel serve --config /etc/fresnel.yaml --roles indexer --listen 127.0.0.1:9394`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config(file, data, listen)
+			c, err := config(file, f)
 			if err != nil {
 				return err
 			}
@@ -39,15 +45,22 @@ and store, and listens on loopback only.`,
 			})
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&file, "config", "", "configuration file; configs/fresnel.yaml documents every key")
-	f.StringVar(&data, "data", "", "folder of everything that is kept (default ./fresnel-data)")
-	f.StringVar(&listen, "listen", "", "address of the search API (default 127.0.0.1:9393)")
+	fs := cmd.Flags()
+	fs.StringVar(&file, "config", "", "configuration file; configs/fresnel.yaml documents every key")
+	fs.StringVar(&f.data, "data", "", "folder of everything that is kept (default ./fresnel-data)")
+	fs.StringVar(&f.listen, "listen", "", "address of the search API, of health and metrics (default 127.0.0.1:9393)")
+	fs.StringSliceVar(&f.roles, "roles", nil, "what this process does, of listener, indexer, publishers, searchapi (default all)")
 	return cmd
 }
 
+// flags say something instead of the configuration file.
+type flags struct {
+	data, listen string
+	roles        []string
+}
+
 // config is the file's configuration, with what the flags say instead.
-func config(file, data, listen string) (configs.Config, error) {
+func config(file string, f flags) (configs.Config, error) {
 	c := configs.Default()
 	if file != "" {
 		var err error
@@ -55,11 +68,14 @@ func config(file, data, listen string) (configs.Config, error) {
 			return c, err
 		}
 	}
-	if data != "" {
-		c.Data = data
+	if f.data != "" {
+		c.Data = f.data
 	}
-	if listen != "" {
-		c.SearchAPI.Listen = listen
+	if f.listen != "" {
+		c.SearchAPI.Listen = f.listen
+	}
+	if len(f.roles) > 0 {
+		c.Roles = f.roles
 	}
 	return c, c.Validate()
 }

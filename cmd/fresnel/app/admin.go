@@ -18,13 +18,21 @@ import (
 // subscriptions shows the engine's subscriptions to operators.
 type subscriptions struct {
 	engine       *publishers.Engine
+	standby      func() (string, bool)
 	destinations map[string]string // by name, without credentials
 }
 
 // List implements searchapi.Subscriptions.
 func (s subscriptions) List(context.Context) ([]searchapi.Subscription, error) {
 	var out []searchapi.Subscription
+	who, waits := s.standby()
 	for _, st := range s.engine.Status() {
+		if waits {
+			out = append(out, searchapi.Subscription{
+				Name: st.Name, Publisher: st.Publisher, Destination: s.destinations[st.Name], State: "standby", Reason: who,
+			})
+			continue
+		}
 		out = append(out, searchapi.Subscription{
 			Name: st.Name, Publisher: st.Publisher, Destination: s.destinations[st.Name],
 			State: st.Condition, Reason: reason(st), Lag: st.Lag, Parked: st.Parked,
@@ -62,6 +70,9 @@ func withoutCredentials(uri string) string {
 
 // Resume implements searchapi.Subscriptions.
 func (s subscriptions) Resume(_ context.Context, name string) error {
+	if who, waits := s.standby(); waits {
+		return fmt.Errorf("%w: %s", searchapi.ErrConflict, who)
+	}
 	err := s.engine.Resume(name)
 	if errors.Is(err, publishers.ErrUnknown) {
 		return fmt.Errorf("%w: %w", searchapi.ErrNotFound, err)
@@ -69,15 +80,21 @@ func (s subscriptions) Resume(_ context.Context, name string) error {
 	return err
 }
 
-// ledger shows the books of both steps.
+// ledger shows the books of the steps that are in this process.
 type ledger struct {
-	listener *listener.Listener
-	indexer  *indexer.Indexer
+	listener *listener.Listener // or nil
+	indexer  *indexer.Indexer   // or nil
 }
 
 // Books implements searchapi.Books.
 func (l ledger) Books(context.Context) ([]searchapi.Book, error) {
-	var out []searchapi.Book
+	return append(l.listened(), l.indexed()...), nil
+}
+
+func (l ledger) listened() (out []searchapi.Book) {
+	if l.listener == nil {
+		return nil
+	}
 	for _, b := range l.listener.Books() {
 		out = append(out, searchapi.Book{
 			Role: "listener", Topic: b.Topic, Partition: b.Partition, Offset: b.Offset, Input: b.Records,
@@ -85,6 +102,13 @@ func (l ledger) Books(context.Context) ([]searchapi.Book, error) {
 			Reasons:  map[string]map[string]int64{"ignored": b.Ignored, "dead": b.Dead},
 			Notes:    map[string]int64{"mutations": b.Mutations, "lost": b.Lost},
 		})
+	}
+	return out
+}
+
+func (l ledger) indexed() (out []searchapi.Book) {
+	if l.indexer == nil {
+		return nil
 	}
 	for _, b := range l.indexer.Books() {
 		out = append(out, searchapi.Book{
@@ -94,7 +118,7 @@ func (l ledger) Books(context.Context) ([]searchapi.Book, error) {
 			Notes:    map[string]int64{"lost": b.Lost},
 		})
 	}
-	return out, nil
+	return out
 }
 
 func sum(m map[string]int64) (n int64) {
@@ -107,11 +131,22 @@ func sum(m map[string]int64) (n int64) {
 // resend brings a dead letter back to where it came from.
 func (s *system) resend(ctx context.Context, d record.DeadLetter) error {
 	if d.Kind == record.DeadDelivery {
-		return s.engine.Redeliver(ctx, d.ID)
+		return s.redeliver(ctx, d.ID)
 	}
 	rec := stream.Record{Topic: d.Topic, Partition: -1, Key: d.Key, Value: d.Value}
 	for k, v := range d.Headers {
 		rec.Headers = append(rec.Headers, stream.Header{Key: k, Value: v})
 	}
 	return s.kafka.Produce(ctx, []stream.Record{rec})
+}
+
+// redeliver needs the engine that delivers.
+func (s *system) redeliver(ctx context.Context, id string) error {
+	if s.engine == nil {
+		return fmt.Errorf("%w: this process delivers nothing; ask one that has the role publishers", searchapi.ErrConflict)
+	}
+	if who, waits := s.standby(); waits {
+		return fmt.Errorf("%w: %s", searchapi.ErrConflict, who)
+	}
+	return s.engine.Redeliver(ctx, id)
 }

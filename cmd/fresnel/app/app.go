@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +21,7 @@ import (
 	"github.com/fresnel-search/fresnel/configs"
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/catalog"
-	"github.com/fresnel-search/fresnel/indexer/sqlite"
+	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/listener"
 	"github.com/fresnel-search/fresnel/listener/kafka"
 	"github.com/fresnel-search/fresnel/listener/kafka/embedded"
@@ -31,9 +32,6 @@ import (
 
 // drainTimeout bounds the whole of stopping.
 const drainTimeout = 9 * time.Second
-
-// pingTimeout bounds the question whether the store answers.
-const pingTimeout = 2 * time.Second
 
 // Options are what a process gives its Fresnel.
 type Options struct {
@@ -46,17 +44,20 @@ type Options struct {
 	Executable string
 }
 
-// system is one Fresnel while it is put together.
+// system is one Fresnel while it is put together. What belongs to a role is nil
+// without it.
 type system struct {
 	Options
 	reg      *prometheus.Registry
 	faults   faults
+	name     string // of this process, among others
 	catalog  *catalog.Catalog
 	broker   *embedded.Broker // nil with a Kafka of its own
 	kafka    *kafka.Client
-	store    *sqlite.Store
+	store    storage
 	host     *host.Host
 	engine   *publishers.Engine
+	lease    *record.Lease // of the engine; nil if no other process can have one
 	indexer  *indexer.Indexer
 	listener *listener.Listener
 	search   *searchapi.Server
@@ -65,30 +66,18 @@ type system struct {
 	started  time.Time
 }
 
+// step is one thing to start; without its role it is left out.
+type step struct {
+	name, role string
+	start      func(context.Context) error
+}
+
 // Run serves until ctx is done, then stops all parts, and returns nil if all ended
 // well. The error of a start names what could not be started; nothing has run then.
 func Run(ctx context.Context, o Options) error {
-	s := &system{Options: o, started: time.Now(), reg: prometheus.NewRegistry(), faults: newFaults()}
+	s := &system{Options: o, name: processName(), started: time.Now(), reg: prometheus.NewRegistry(), faults: newFaults()}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	steps := []struct {
-		name  string
-		start func(context.Context) error
-	}{
-		{"data folder", s.lock},
-		{"catalogue", s.loadCatalog},
-		{"kafka", s.startKafka},
-		{"store", s.openStore},
-		{"publishers", s.startPublishers},
-		{"indexer", s.startIndexer},
-		{"listener", s.startListener},
-		{"search api", s.startSearch},
-	}
-	for _, step := range steps {
-		err := step.start(ctx)
-		if err == nil {
-			continue
-		}
-		err = fmt.Errorf("start %s: %w", step.name, err)
+	if err := s.begin(ctx); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil // it was told to stop before it had begun
 		}
@@ -102,12 +91,59 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
+// begin starts everything, in the order in which one thing stands on another.
+func (s *system) begin(ctx context.Context) error {
+	if err := s.lock(ctx); err != nil {
+		return fmt.Errorf("start data folder: %w", err)
+	}
+	if err := s.loadCatalog(ctx); err != nil {
+		return fmt.Errorf("start catalogue: %w", err)
+	}
+	wait, err := s.openWaitingRoom(ctx)
+	if err != nil {
+		return fmt.Errorf("start search api: %w", err)
+	}
+	for _, step := range []step{
+		{"kafka", "", s.startKafka},
+		{"store", "", s.openStore},
+		{"publishers", configs.RolePublishers, s.startPublishers},
+		{"indexer", configs.RoleIndexer, s.startIndexer},
+		{"listener", configs.RoleListener, s.startListener},
+	} {
+		if step.role != "" && !s.Config.Has(step.role) {
+			continue
+		}
+		if err := wait.during(ctx, step); err != nil {
+			return errors.Join(fmt.Errorf("start %s: %w", step.name, err), wait.close())
+		}
+	}
+	if err := wait.close(); err != nil {
+		return fmt.Errorf("start search api: %w", err)
+	}
+	if err := s.startSearch(ctx); err != nil {
+		return fmt.Errorf("start search api: %w", err)
+	}
+	return nil
+}
+
+// processName tells this process from others in logs and leases.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
 // add registers a part that runs and is closed after.
 func (s *system) add(name string, run func(context.Context) error, closeIt func() error) {
 	s.parts = append(s.parts, part{name, run, closeIt})
 }
 
 func (s *system) lock(context.Context) error {
+	if !s.Config.Kept() {
+		return nil
+	}
 	unlock, err := lockData(s.Config.Data)
 	if err != nil {
 		return err
@@ -120,19 +156,4 @@ func (s *system) loadCatalog(context.Context) error {
 	var err error
 	s.catalog, err = LoadTypes(s.Config.Catalog.Dir)
 	return err
-}
-
-func (s *system) openStore(context.Context) error {
-	store, err := sqlite.Open(s.Config.Indexer.SQLite.In(s.Config.Data), s.catalog, s.Log.With("component", "sqlite"))
-	if err != nil {
-		return err
-	}
-	s.store = store
-	s.add("store", nil, store.Close)
-	s.check("store", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
-		defer cancel()
-		return store.Ping(ctx)
-	})
-	return nil
 }

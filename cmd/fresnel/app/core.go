@@ -30,7 +30,6 @@ func (s *system) startIndexer(context.Context) error {
 	s.add("tombstone sweeper", x.Run, nil)
 	s.add("reindexer", s.reindexing().Run, nil)
 	s.add("indexer", func(ctx context.Context) error { return s.kafka.Consume(ctx, group, s.faults.handling(x.NewHandler)) }, nil)
-	s.add("reindexer", s.reindexer.Run, nil)
 	s.consumer("indexer", s.Config.Indexer.Group)
 	return nil
 }
@@ -56,7 +55,8 @@ func (s *system) startListener(context.Context) error {
 	s.add("listener", func(ctx context.Context) error { return s.kafka.Consume(ctx, group, s.faults.handling(l.NewHandler)) }, nil)
 	s.consumer("listener", s.Config.Listener.Group)
 	if s.broker == nil {
-		s.degrades("tombstones", s.tombstonesOutliveTopics)
+		r := &retentions{ask: s.kafka.Retention}
+		s.degrades("tombstones", func() error { return s.tombstonesOutliveTopics(r) })
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/changelog"
+	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/publishers"
@@ -41,9 +42,10 @@ func (s *system) startPublishers(context.Context) error {
 		return err
 	}
 	s.host = h
+	run, valid := s.alone("publishers")
 	e, err := publishers.New(cfg.Config, publishers.Deps{
 		Log: s.kafka, Records: s.faults.records(s.store), Plugins: s.faults.plugins(plugins{h}), Project: s.project,
-		Logger: s.Log, Registerer: s.reg,
+		Valid: valid, Logger: s.Log, Registerer: s.reg,
 	})
 	if err != nil {
 		return err
@@ -53,12 +55,40 @@ func (s *system) startPublishers(context.Context) error {
 		s.broker.SetFloor(indexer.ChangesTopic, e.Floor(indexer.ChangesTopic))
 	}
 	s.add("plugins", h.Run, nil)
-	s.add("publishers", e.Run, nil)
-	s.check("publishers", e.Ready)
+	s.add("publishers", func(ctx context.Context) error { return run(ctx, e.Run) }, nil)
+	s.noted("publishers", func() (string, error) {
+		if who, waits := s.standby(); waits {
+			return who, nil
+		}
+		return "", e.Ready()
+	})
 	for _, p := range h.Processes() {
 		s.degrades("plugin "+p.Name, s.running(p.Name))
 	}
 	return nil
+}
+
+// alone makes a work the only one of its kind among all processes: by a lease, if
+// others have the same store. It returns how to run it, and whether it may go on.
+func (s *system) alone(name string) (run func(context.Context, func(context.Context) error) error, valid func() bool) {
+	if !s.Config.Shared() {
+		return func(ctx context.Context, work func(context.Context) error) error { return work(ctx) }, nil
+	}
+	l := record.NewLease(s.store, name, s.name)
+	s.lease = l
+	log := s.Log.With("component", name)
+	return func(ctx context.Context, work func(context.Context) error) error { return l.Run(ctx, log, work) }, l.Valid
+}
+
+// standby reports whether another process delivers, and says which.
+func (s *system) standby() (string, bool) {
+	if s.lease == nil || s.lease.Valid() {
+		return "", false
+	}
+	if who := s.lease.Holder(); who != "" {
+		return "standby: " + who + " delivers", true
+	}
+	return "standby: nobody delivers yet", true
 }
 
 // running is the readiness of a plugin.

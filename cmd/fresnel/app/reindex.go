@@ -4,34 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/indexer/resource"
-	"github.com/fresnel-search/fresnel/indexer/sqlite"
 	"github.com/fresnel-search/fresnel/searchapi"
 )
-
-// rebuilder is what a store must be for its indices to be looked at and made anew.
-type rebuilder interface {
-	indexer.Indices
-	indexer.Rebuilder
-}
 
 // reindexing takes requests for reindexes of a store. Whoever has the role indexer
 // also runs it. No other process has an embedded store.
 func (s *system) reindexing() *indexer.Reindexer {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	var store rebuilder = s.store
-	_, alone := store.(*sqlite.Store)
 	return indexer.NewReindexer(indexer.ReindexDeps{
-		Indices: store, Rebuilder: store, Records: s.store, Alone: alone,
-		Owner: fmt.Sprintf("%s/%d", host, os.Getpid()), Logger: s.Log.With("component", "reindex"),
+		Indices: s.store, Rebuilder: s.store, Records: s.store, Alone: !s.Config.Shared(),
+		Owner: s.name, Logger: s.Log.With("component", "reindex"),
 	})
 }
 
@@ -72,13 +58,22 @@ func (o operators) Abort(ctx context.Context, typ string) (record.Reindex, error
 	return job, shown(err)
 }
 
+// refusal is an error in its own words that the search API knows by its kind.
+type refusal struct {
+	error
+	kind error
+}
+
+// Unwrap returns both.
+func (r refusal) Unwrap() []error { return []error{r.error, r.kind} }
+
 // shown is a refusal as the search API knows it.
 func shown(err error) error {
 	switch {
 	case errors.Is(err, indexer.ErrUnknown):
-		return fmt.Errorf("%w: %w", searchapi.ErrNotFound, err)
+		return refusal{err, searchapi.ErrNotFound}
 	case errors.Is(err, indexer.ErrNotNow):
-		return fmt.Errorf("%w: %w", searchapi.ErrConflict, err)
+		return refusal{err, searchapi.ErrConflict}
 	}
 	return err
 }

@@ -3,10 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/fresnel-search/fresnel/configs"
 	"github.com/fresnel-search/fresnel/searchapi"
 	"github.com/fresnel-search/fresnel/searchapi/identity"
 )
@@ -23,14 +26,21 @@ func (s *system) startSearch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	srv, err := searchapi.New(cfg.Config, searchapi.Deps{
-		Catalog: s.catalog, Searcher: s.store, Identity: auth,
-		DeadLetters:   searchapi.Letters{Store: s.store, Resend: s.resend},
-		Subscriptions: subscriptions{s.engine, destinations(s.Config.Publishers.Subscriptions)}, Books: ledger{s.listener, s.indexer},
-		Indices: operators{s.reindexing()},
-		Status:  s.status, Ready: s.readiness, Metrics: s.reg, Registerer: s.reg,
+	deps := searchapi.Deps{
+		Catalog: s.catalog, Identity: auth, DeadLetters: searchapi.Letters{Store: s.store, Resend: s.resend},
+		Indices: operators{s.reindexing()}, Status: s.status, Ready: s.readiness, Metrics: s.reg, Registerer: s.reg,
 		Log: s.Log.With("component", "searchapi"),
-	})
+	}
+	if s.Config.Has(configs.RoleSearchAPI) {
+		deps.Searcher = s.store
+	}
+	if s.engine != nil {
+		deps.Subscriptions = subscriptions{s.engine, s.standby, destinations(s.Config.Publishers.Subscriptions)}
+	}
+	if s.listener != nil || s.indexer != nil {
+		deps.Books = ledger{s.listener, s.indexer}
+	}
+	srv, err := searchapi.New(cfg.Config, deps)
 	if err != nil {
 		return err
 	}
@@ -57,9 +67,16 @@ func (s *system) status() searchapi.Status {
 		listen["kafka"] = s.broker.Addr()
 	}
 	return searchapi.Status{
-		Version: s.Version, Started: s.started, Roles: []string{"listener", "indexer", "publishers", "searchapi"},
-		Listen: listen, Topics: s.topics(), Data: s.Config.Data,
+		Version: s.Version, Started: s.started, Roles: s.Config.Roles, Listen: listen, Topics: s.topics(), Data: s.kept(),
 	}
+}
+
+// kept is the folder of what this process keeps, if it keeps anything.
+func (s *system) kept() string {
+	if s.Config.Kept() {
+		return s.Config.Data
+	}
+	return ""
 }
 
 // topics are those that the listener reads now.
@@ -73,21 +90,42 @@ func (s *system) topics() []string {
 
 // greet tells people where everything is, and one query to try.
 func (s *system) greet() error {
-	broker := "Kafka            " + strings.Join(s.Config.Listener.Kafka.Brokers, ", ")
+	var b strings.Builder
+	line := func(name string, values ...string) { fmt.Fprintf(&b, "  %-16s %s\n", name, strings.Join(values, ", ")) }
+	c, url := s.Config, "http://"+s.search.Addr()
+	fmt.Fprintf(&b, "fresnel %s\n", s.Version)
+	if c.Has(configs.RoleSearchAPI) {
+		line("search API", url)
+	} else {
+		line("health, metrics", url)
+	}
+	if len(c.Roles) < len(configs.AllRoles()) {
+		line("roles", c.Roles...)
+	}
 	if s.broker != nil {
-		broker = "embedded Kafka   " + s.broker.Addr() + "  (not for production)"
+		line("embedded Kafka", s.broker.Addr()+"  (not for production)")
+	} else {
+		line("Kafka", c.Listener.Kafka.Brokers...)
 	}
-	topics := slices.Clone(s.Config.Listener.Topics)
-	if p := s.Config.Listener.TopicPattern; p != "" {
-		topics = append(topics, p)
+	if c.Shared() {
+		line(string(c.Indexer.Elasticsearch.Flavor), c.Indexer.Elasticsearch.Addresses...)
 	}
-	_, err := fmt.Fprintf(s.Out, `fresnel %s
-  search API       http://%s
-  %s
-  data             %s
-  reads topics     %s
-  subscriptions    %d
-  try              fresnel search --url http://%s 'status:active'
-`, s.Version, s.search.Addr(), broker, s.Config.Data, strings.Join(topics, ", "), len(s.Config.Publishers.Subscriptions), s.search.Addr())
+	if c.Kept() {
+		line("data", c.Data)
+	}
+	if c.Has(configs.RoleListener) {
+		topics := slices.Clone(c.Listener.Topics)
+		if p := c.Listener.TopicPattern; p != "" {
+			topics = append(topics, p)
+		}
+		line("reads topics", topics...)
+	}
+	if c.Has(configs.RolePublishers) {
+		line("subscriptions", strconv.Itoa(len(c.Publishers.Subscriptions)))
+	}
+	if c.Has(configs.RoleSearchAPI) {
+		line("try", "fresnel search --url "+url+" 'status:active'")
+	}
+	_, err := io.WriteString(s.Out, b.String())
 	return err
 }
