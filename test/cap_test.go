@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/fresnel-search/fresnel/listener/stream"
+	"github.com/fresnel-search/fresnel/test/acceptance"
 	"github.com/fresnel-search/fresnel/test/harness"
 )
 
@@ -70,8 +71,8 @@ func (f *flood) run(ctx context.Context, cl *kgo.Client) {
 			for i := range padding {
 				padding[i] = byte(random.Uint32())
 			}
-			r := notify(f.topic, "image.create", at.Add(time.Duration(next)*time.Microsecond),
-				image(fmt.Sprintf("flood-%d", next), "flood", map[string]any{"description": hex.EncodeToString(padding)}))
+			r := acceptance.Notify(f.topic, "image.create", at.Add(time.Duration(next)*time.Microsecond),
+				acceptance.Image(fmt.Sprintf("flood-%d", next), "flood", map[string]any{"description": hex.EncodeToString(padding)}))
 			batch = append(batch, &kgo.Record{Topic: r.Topic, Key: []byte(fmt.Sprint(next)), Value: r.Value})
 		}
 		f.send(ctx, cl, batch)
@@ -260,7 +261,7 @@ func full(t *testing.T, topic string) {
 	if topic != "notifications.info" {
 		n += others
 	}
-	settled(t, s, int(n), "")
+	acceptance.Settled(t, s, int(n), "")
 	t.Logf("%d acknowledged while held, disk at most %d then and %d in all, cap %d", acked, held, disk.max(), int64(floodCap))
 	if disk.max() > floodCap/10*11 {
 		t.Errorf("the log took %d bytes, more than the cap of %d and a tenth", disk.max(), int64(floodCap))
@@ -273,7 +274,7 @@ func searchable(t *testing.T, s *harness.Server, n int) {
 	for found := 0; found < n; {
 		before := found
 		s.Eventually("more of what was acknowledged is searchable", func() (err error) {
-			found, err = hits(s, map[string]any{"type": imageType, "size": 0, "query": map[string]any{"term": map[string]any{"owner": owner}}})
+			found, err = hits(s, map[string]any{"type": acceptance.ImageType, "size": 0, "query": map[string]any{"term": map[string]any{"owner": acceptance.Owner}}})
 			if err == nil && found <= before {
 				err = fmt.Errorf("%d of %d", found, n)
 			}

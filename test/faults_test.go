@@ -17,17 +17,18 @@ import (
 	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
 	"github.com/fresnel-search/fresnel/listener/stream"
 	"github.com/fresnel-search/fresnel/plugins/change"
+	"github.com/fresnel-search/fresnel/test/acceptance"
 	"github.com/fresnel-search/fresnel/test/harness"
 	"github.com/fresnel-search/fresnel/test/oracle"
 )
 
 func TestErrorRecordOvertakesABacklog(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, admin)
+	s := harness.New(t, acceptance.Admin)
 	hold := s.File("hold", "")
 	s.Start("FRESNEL_HOLD_INDEXER=" + hold)
 	urgent := func(id string) stream.Record {
-		return notify("notifications.error", "image.create", time.Now(), image(id, id, nil))
+		return acceptance.Notify("notifications.error", "image.create", time.Now(), acceptance.Image(id, id, nil))
 	}
 	if err := harness.Produce(t.Context(), s.Kafka, []stream.Record{urgent("early")}); err != nil { // makes the topic
 		t.Fatal(err)
@@ -38,7 +39,7 @@ func TestErrorRecordOvertakesABacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Eventually("the backlog is being worked on", func() error { // past what was at hand while held
-		var b books
+		var b acceptance.Books
 		if err := s.Get("/v1/admin/books", &b); err != nil {
 			return err
 		}
@@ -51,9 +52,9 @@ func TestErrorRecordOvertakesABacklog(t *testing.T) {
 	if err := harness.Produce(t.Context(), s.Kafka, []stream.Record{urgent("late")}); err != nil {
 		t.Fatal(err)
 	}
-	s.Eventually("the error record is searchable", func() error { _, err := one(s, imageType, "late"); return err })
+	s.Eventually("the error record is searchable", func() error { _, err := acceptance.One(s, acceptance.ImageType, "late"); return err })
 	took := time.Since(begin)
-	var b books
+	var b acceptance.Books
 	if err := s.Get("/v1/admin/books", &b); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestErrorRecordOvertakesABacklog(t *testing.T) {
 	if left < backlogRecords/10 { // where the machine has nothing else to do it takes less than a second
 		t.Errorf("the error record waited for the backlog: %d of %d records are left", left, backlogRecords)
 	}
-	settled(t, s, backlogRecords+2, "")
+	acceptance.Settled(t, s, backlogRecords+2, "")
 }
 
 // endpoint is a destination that misbehaves: it answers each delivery, given how
@@ -202,8 +203,8 @@ func TestDestinationsThatMisbehaveAreDealtWithAndDelayNoOther(t *testing.T) {
 	begin := time.Now()
 	var all []stream.Record
 	for i := range resources {
-		all = append(all, notify("notifications.info", "image.create", begin, image(fmt.Sprintf("image-%d", i), "n", nil)),
-			notify("notifications.info", "image.update", begin.Add(time.Second), image(fmt.Sprintf("image-%d", i), "m", nil)))
+		all = append(all, acceptance.Notify("notifications.info", "image.create", begin, acceptance.Image(fmt.Sprintf("image-%d", i), "n", nil)),
+			acceptance.Notify("notifications.info", "image.update", begin.Add(time.Second), acceptance.Image(fmt.Sprintf("image-%d", i), "m", nil)))
 	}
 	if err := harness.Produce(t.Context(), s.Kafka, all); err != nil {
 		t.Fatal(err)
@@ -329,7 +330,7 @@ func deadAtOnce(t *testing.T, s *harness.Server, ends map[string]*endpoint) {
 
 func TestNameOfASubscriptionIsItsIdentity(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, admin)
+	s := harness.New(t, acceptance.Admin)
 	old, young := harness.NewReceiver(t), harness.NewReceiver(t)
 	config := func(filter string, more ...string) string {
 		c := webhooks(nil) + fmt.Sprintf("    - {name: old, publisher: webhook, destination: %q, secret: %q, filter: {%s}}\n", old.URL, harness.Secret, filter)
@@ -337,7 +338,7 @@ func TestNameOfASubscriptionIsItsIdentity(t *testing.T) {
 	}
 	say := func(event, id string) {
 		t.Helper()
-		if err := harness.Produce(t.Context(), s.Kafka, []stream.Record{notify("notifications.info", event, time.Now(), image(id, event, nil))}); err != nil {
+		if err := harness.Produce(t.Context(), s.Kafka, []stream.Record{acceptance.Notify("notifications.info", event, time.Now(), acceptance.Image(id, event, nil))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -364,11 +365,11 @@ func TestNameOfASubscriptionIsItsIdentity(t *testing.T) {
 	}
 	// While nobody reads the change log for "old", something is said; it is another
 	// name's head.
-	s.Configure(admin)
+	s.Configure(acceptance.Admin)
 	s.Start()
 	say("image.update", "a")
 	say("image.create", "b")
-	s.Eventually("it is folded", func() error { _, err := one(s, imageType, "b"); return err })
+	s.Eventually("it is folded", func() error { _, err := acceptance.One(s, acceptance.ImageType, "b"); return err })
 	s.Kill()
 	s.Configure(config("actions: [updated, created]", fmt.Sprintf("    - {name: young, publisher: webhook, destination: %q, secret: %q}\n", young.URL, harness.Secret)))
 	s.Start()
@@ -387,7 +388,7 @@ func TestServerThatIsToldToStopUnderLoadLosesNothing(t *testing.T) {
 		}
 		return http.StatusNoContent
 	})
-	s := harness.New(t, replace(crashing, "RECEIVER", r.URL)).Start()
+	s := harness.New(t, acceptance.Quote(acceptance.Delivering, "RECEIVER", r.URL)).Start()
 	changes := harness.NewTail(t, s.Kafka, "fresnel.changes")
 	recorded, err := play.Load("notifications")
 	if err != nil {
@@ -414,7 +415,7 @@ func TestServerThatIsToldToStopUnderLoadLosesNothing(t *testing.T) {
 		t.Logf("stopped in %s with %d deliveries made", took.Round(time.Millisecond), len(r.Deliveries()))
 		s.Start()
 	}
-	settled(t, s, len(all), "")
+	acceptance.Settled(t, s, len(all), "")
 	n, err := harness.Ends(s.Kafka, "fresnel.changes")
 	if err != nil {
 		t.Fatal(err)

@@ -18,12 +18,13 @@ import (
 
 	"github.com/fresnel-search/fresnel/cmd/fresnel/app"
 	"github.com/fresnel-search/fresnel/configs"
+	"github.com/fresnel-search/fresnel/test/acceptance"
 	"github.com/fresnel-search/fresnel/test/harness"
 )
 
 func TestSecondServerOnADataFolderIsRefusedWithThePidOfTheFirst(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, admin).Start()
+	s := harness.New(t, acceptance.Admin).Start()
 	out, err := s.Run("serve", "--data", s.Data(), "--listen", "127.0.0.1:0")
 	if err == nil {
 		t.Fatalf("the second server has served:\n%s", out)
@@ -39,7 +40,7 @@ func TestSecondServerOnADataFolderIsRefusedWithThePidOfTheFirst(t *testing.T) {
 
 func TestServerStopsInTimeAndComesBack(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, admin)
+	s := harness.New(t, acceptance.Admin)
 	for _, folder := range []string{"an empty data folder", "a used data folder"} {
 		begin := time.Now()
 		s.Start()
@@ -50,7 +51,7 @@ func TestServerStopsInTimeAndComesBack(t *testing.T) {
 		}
 		if folder == "an empty data folder" {
 			s.Play("notifications/glance.jsonl.gz")
-			settled(t, s, count(t, "notifications/glance.jsonl.gz"), "")
+			acceptance.Settled(t, s, acceptance.Count(t, "notifications/glance.jsonl.gz"), "")
 		}
 		code, took := s.Stop()
 		if code != 0 || took > 10*time.Second {
@@ -67,7 +68,7 @@ func TestServerStopsInTimeAndComesBack(t *testing.T) {
 
 func TestServerTellsHowItIs(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, admin).Start()
+	s := harness.New(t, acceptance.Admin).Start()
 	var health, ready json.RawMessage
 	if err := s.Get("/healthz", &health); err != nil {
 		t.Errorf("/healthz: %v", err)
@@ -113,25 +114,13 @@ type letters struct {
 	DeadLetters []struct{ ID, Reason string } `json:"dead_letters"`
 }
 
-func deadLetters(t *testing.T, s *harness.Server) (ids []string) {
-	t.Helper()
-	var l letters
-	if err := json.Unmarshal([]byte(s.MustRun("deadletters", "list", "--json")), &l); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range l.DeadLetters {
-		ids = append(ids, d.ID)
-	}
-	return ids
-}
-
 func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, admin).Start()
+	s := harness.New(t, acceptance.Admin).Start()
 	s.Play(s.File("poison.jsonl", `{"topic":"notifications.error","partition":2,"key":null,"value":"no notification {"}`+"\n"))
 	const id = "notification/notifications.error/2/0"
 	s.Eventually("the poison is a dead letter", func() error {
-		if ids := deadLetters(t, s); len(ids) != 1 || ids[0] != id {
+		if ids := acceptance.DeadLetters(t, s); len(ids) != 1 || ids[0] != id {
 			return fmt.Errorf("dead letters %v", ids)
 		}
 		return nil
@@ -145,7 +134,7 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 	s.MustRun("deadletters", "replay", id)
 	var again string
 	s.Eventually("the replayed poison is a dead letter of its own", func() error {
-		ids := deadLetters(t, s)
+		ids := acceptance.DeadLetters(t, s)
 		if len(ids) != 1 || ids[0] == id {
 			return fmt.Errorf("dead letters %v", ids)
 		}
@@ -153,7 +142,7 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 		return nil
 	})
 	s.MustRun("deadletters", "drop", again)
-	if ids := deadLetters(t, s); len(ids) != 0 {
+	if ids := acceptance.DeadLetters(t, s); len(ids) != 0 {
 		t.Errorf("after drop there are %v", ids)
 	}
 	for _, args := range [][]string{{"show", id}, {"drop", again}, {"replay", id}} {
@@ -161,12 +150,12 @@ func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 			t.Errorf("deadletters %v: %v, prints %q; want that it is not there", args, err, out)
 		}
 	}
-	settled(t, s, 2, "")
+	acceptance.Settled(t, s, 2, "")
 }
 
 func TestCatalogCommandsWork(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, admin) // is not started: these commands need no server
+	s := harness.New(t, acceptance.Admin) // is not started: these commands need no server
 	if out := s.MustRun("catalog", "check"); !strings.Contains(out, "resource types: ok") {
 		t.Errorf("catalog check prints %s", out)
 	}
@@ -214,13 +203,13 @@ func (p *printed) find(pattern string) string {
 // runInProcess serves a system with a subscription that r receives.
 func runInProcess(t *testing.T, r *harness.Receiver) *inProcess {
 	t.Helper()
-	text := strings.NewReplacer("RECEIVER", r.URL, "SEARCH_ADDR", "127.0.0.1:0", "KAFKA_ADDR", "127.0.0.1:0").Replace(crashing)
+	text := strings.NewReplacer("RECEIVER", r.URL, "SEARCH_ADDR", "127.0.0.1:0", "KAFKA_ADDR", "127.0.0.1:0").Replace(acceptance.Delivering)
 	c, err := configs.Parse([]byte(text), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Data = t.TempDir()
-	s := &inProcess{Server: harness.New(t, admin), out: &printed{}, ended: make(chan error, 1)}
+	s := &inProcess{Server: harness.New(t, acceptance.Admin), out: &printed{}, ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(t.Context())
 	s.stop = cancel
 	go func() {
@@ -262,8 +251,8 @@ func TestTwoSystemsInOneProcessKnowNothingOfEachOther(t *testing.T) {
 		a.system.Play(a.recording)
 	}
 	for _, a := range sides {
-		b := settled(t, a.system.Server, count(t, a.recording), "")
-		all := dump(t, a.system.Server, "")
+		b := acceptance.Settled(t, a.system.Server, acceptance.Count(t, a.recording), "")
+		all := acceptance.Dump(t, a.system.Server, "")
 		if len(all) == 0 {
 			t.Errorf("%s: no documents", a.recording)
 		}

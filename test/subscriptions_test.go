@@ -20,6 +20,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/fresnel-search/fresnel/plugins/change"
+	"github.com/fresnel-search/fresnel/test/acceptance"
 	"github.com/fresnel-search/fresnel/test/harness"
 )
 
@@ -107,10 +108,10 @@ func TestSubscriptionsGetWhatTheyAskForAndMaySee(t *testing.T) {
 	}
 	config, receivers := subscribe(t, subscriptions)
 	s := harness.New(t, config)
-	s.File("tokens.yaml", tokenEntry("root", "admin", "adminproject", "admin")+tokenEntry("mine", "me", tenant, "member"))
+	s.File("tokens.yaml", acceptance.TokenEntry("root", "admin", "adminproject", "admin")+acceptance.TokenEntry("mine", "me", tenant, "member"))
 	s.Start()
 	s.Play("day")
-	settled(t, s, count(t, "day"), "root")
+	acceptance.Settled(t, s, acceptance.Count(t, "day"), "root")
 	allDelivered(t, s, "root")
 	got := map[string][]harness.Delivery{}
 	for name, r := range receivers {
@@ -297,7 +298,7 @@ func told(t *testing.T, s *harness.Server, ds []harness.Delivery, token string) 
 			last[c.Resource.Type+"/"+c.Resource.ID] = c
 		}
 	}
-	found := dump(t, s, token)
+	found := acceptance.Dump(t, s, token)
 	if len(found) == 0 {
 		t.Errorf("the token %s finds nothing", token)
 	}
@@ -411,7 +412,7 @@ publishers:
 `, run, srv.URL))
 	s.Start() // a plugin that does not start keeps nothing else from working
 	s.Play("notifications/cinder.jsonl.gz")
-	settled(t, s, count(t, "notifications/cinder.jsonl.gz"), "")
+	acceptance.Settled(t, s, acceptance.Count(t, "notifications/cinder.jsonl.gz"), "")
 	s.Eventually("deliveries are parked", func() error {
 		if refused, _ := p.counts(); refused < 2 {
 			return fmt.Errorf("%d refused", refused)

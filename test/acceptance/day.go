@@ -1,4 +1,4 @@
-package test
+package acceptance
 
 import (
 	"testing"
@@ -7,17 +7,20 @@ import (
 	"github.com/fresnel-search/fresnel/test/harness"
 )
 
-func TestTheRecordedDayEndsInTheTruth(t *testing.T) {
-	t.Parallel()
-	truth, err := day.Open("day")
+// Day plays the recorded day and compares what is shown with what the services
+// themselves listed at its end.
+func Day(t testing.TB, e *harness.Engines) {
+	t.Helper()
+	recorded := harness.Testdata(t, "day")
+	truth, err := day.Open(recorded)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := harness.New(t, admin).Start()
-	s.Play("day")
-	settled(t, s, count(t, "day"), "")
+	s := e.New(t, Admin).Start()
+	s.Play(recorded)
+	Settled(t, s, Count(t, recorded), "")
 	by := map[string]map[string]day.Object{}
-	for _, d := range dump(t, s, "") {
+	for _, d := range Dump(t, s, "") {
 		if by[d.Type] == nil {
 			by[d.Type] = map[string]day.Object{}
 		}
