@@ -237,22 +237,37 @@ func (x *indices) ensure(ctx context.Context, layouts map[string]*layout.Layout)
 	if err != nil {
 		return fmt.Errorf("list indices: %w", err)
 	}
-	for _, slug := range slices.Sorted(maps.Keys(x.types)) {
-		if len(found[slug]) == 0 {
-			mapping := recordsMapping()
-			if l := layouts[x.types[slug]]; l != nil {
-				mapping = l.Mapping()
-			}
-			if err := x.create(ctx, x.cfg.indexName(slug, 1), mapping, true); err != nil && !exists(err) {
-				return err
-			}
-			continue
-		}
-		if ix, err := serving(found[slug], slug); err == nil {
+	places := make(chan struct{}, 8)
+	errs := make(chan error, len(x.types))
+	for slug := range x.types {
+		go func() {
+			places <- struct{}{}
+			errs <- x.ensureOne(ctx, slug, found[slug], layouts[x.types[slug]])
+			<-places
+		}()
+	}
+	var all []error
+	for range x.types {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+func (x *indices) ensureOne(ctx context.Context, slug string, found []standing, l *layout.Layout) error {
+	if len(found) > 0 {
+		if ix, err := serving(found, slug); err == nil {
 			x.mu.Lock()
 			x.learn(slug, ix)
 			x.mu.Unlock()
 		}
+		return nil
+	}
+	mapping := recordsMapping()
+	if l != nil {
+		mapping = l.Mapping()
+	}
+	if err := x.create(ctx, x.cfg.indexName(slug, 1), mapping, true); err != nil && !exists(err) {
+		return err
 	}
 	return nil
 }
