@@ -43,41 +43,27 @@ func (l *Layout) Encode(b []byte, d *resource.Document, written time.Time) ([]by
 		return nil, fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
 	}
 	b = append(b, '}')
-	if b, err = l.leaves(b, d); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
+	for i, name := range [...]string{Leaves, VeiledLeaves} {
+		if list := e.leaves.out[i]; len(list) > 0 {
+			b = append(append(append(b, `,"`...), name...), `":[`...)
+			b = append(append(b, list...), ']')
+		}
 	}
 	return e.system(b, d), nil
 }
 
-// leaves writes what flattened fields are searched by.
-func (l *Layout) leaves(b []byte, d *resource.Document) ([]byte, error) {
-	seen, veiled, err := l.LeavesOf(d.Fields)
-	if err != nil {
-		return nil, err
-	}
-	for i, list := range [...][]string{seen, veiled} {
-		if len(list) == 0 {
-			continue
-		}
-		b = append(append(append(b, `,"`...), [...]string{Leaves, VeiledLeaves}[i]...), `":[`...)
-		for j, s := range list {
-			b = wire.AppendString(comma(b, j > 0), s)
-		}
-		b = append(b, ']')
-	}
-	return b, nil
-}
-
 // encoder holds what one call needs; they are used again.
 type encoder struct {
-	l     *Layout
-	start []byte
-	names []string
-	kept  []byte
+	l      *Layout
+	start  []byte
+	names  []string
+	kept   []byte
+	leaves leafScanner
 }
 
 func (e *encoder) reset(l *Layout, b []byte) {
 	e.l, e.start, e.names, e.kept = l, b, e.names[:0], e.kept[:0]
+	e.leaves.reset(l)
 }
 
 func (e *encoder) head(d *resource.Document, written time.Time) []byte {
@@ -126,6 +112,9 @@ func (e *encoder) fields(b []byte, d *resource.Document) ([]byte, error) {
 			}
 			other = inOther
 		}
+		if err := e.leavesOf(name, v, inOther); err != nil {
+			return nil, err
+		}
 		if inOther {
 			b = wire.AppendString(comma(b, b[len(b)-1] != '{'), key)
 			b = append(append(b, ':'), v...)
@@ -140,6 +129,23 @@ func (e *encoder) fields(b []byte, d *resource.Document) ([]byte, error) {
 		b = append(b, '}')
 	}
 	return b, nil
+}
+
+// leavesOf gathers what a register is searched by, if it is of a flattened field.
+func (e *encoder) leavesOf(name string, v json.RawMessage, inOther bool) error {
+	root := name
+	switch f := e.l.index[name]; {
+	case inOther:
+		root = catalog.Other
+	case f == nil:
+		root = e.l.flattened(name)
+	case f.Type != catalog.Flattened:
+		return nil
+	}
+	if root == "" {
+		return nil
+	}
+	return e.leaves.field(root, name, v)
 }
 
 // fit returns what is indexed of a value; if that is not the value, it keeps it.

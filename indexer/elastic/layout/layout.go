@@ -45,7 +45,8 @@ type Layout struct {
 	AdminOnly []string `json:"admin_only,omitempty"`
 
 	index    map[string]*Field
-	globs    *catalog.Type // knows AdminOnly, and nothing else
+	globs    *catalog.Type   // knows AdminOnly, and nothing else
+	veils    map[string]veil // of the flattened fields
 	encoders *sync.Pool
 }
 
@@ -119,6 +120,12 @@ func (l *Layout) prepare() {
 		l.index[l.Fields[i].Name] = &l.Fields[i]
 	}
 	l.globs = &catalog.Type{AdminOnly: l.AdminOnly}
+	l.veils = make(map[string]veil)
+	for i := range l.Fields {
+		if f := &l.Fields[i]; f.Type == catalog.Flattened {
+			l.veils[f.Name] = l.veilOf(f.Name)
+		}
+	}
 	l.encoders = &sync.Pool{New: func() any { return new(encoder) }}
 }
 

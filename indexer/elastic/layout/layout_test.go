@@ -214,6 +214,39 @@ func TestHiddenMembersAreNotAmongTheLeavesThatAllMaySearch(t *testing.T) {
 	}
 }
 
+func TestEncodeWritesTheLeavesThatLeavesOfTells(t *testing.T) {
+	t.Parallel()
+	whole := server()
+	whole.AdminOnly = []string{"other.*", "metadata", "flavor.*_specs.a"}
+	for _, typ := range []*catalog.Type{server(), whole, {Name: "Test::Server"}} {
+		l := layout.Of(typ)
+		rapid.Check(t, func(r *rapid.T) {
+			d := document().Draw(r, "document")
+			seen, veiled, err := l.LeavesOf(d.Fields)
+			if err != nil {
+				r.Fatal(err)
+			}
+			b, err := l.Encode(nil, &d, time.Time{})
+			if err != nil {
+				r.Fatal(err)
+			}
+			var source struct {
+				Leaves []string `json:"leaves"`
+				Veiled []string `json:"veiled_leaves"`
+			}
+			if err := json.Unmarshal(b, &source); err != nil {
+				r.Fatal(err)
+			}
+			distinct := func(s []string) []string { return slices.Compact(slices.Sorted(slices.Values(s))) }
+			for _, pair := range [][2][]string{{seen, source.Leaves}, {veiled, source.Veiled}} {
+				if diff := cmp.Diff(distinct(pair[0]), distinct(pair[1]), cmpopts.EquateEmpty()); diff != "" {
+					r.Fatalf("leaves of %v (-want +got):\n%s", d.Fields, diff)
+				}
+			}
+		})
+	}
+}
+
 func TestALayoutSurvivesItsIndex(t *testing.T) {
 	t.Parallel()
 	l := layout.Of(server())

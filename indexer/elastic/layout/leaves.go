@@ -41,23 +41,29 @@ func LeafAfter(path string) string { return strings.ReplaceAll(path, leafEnd, "\
 func Leaf(path, value string) string { return LeafPath(path) + value }
 
 // LeavesOf returns the keywords of what stands in a document's flattened fields, in
-// no order: what all may search, and what only operators may by AdminOnly.
+// no order: what all may search, and what only operators may by AdminOnly. Encode
+// writes the same ones, and mostly without decoding what it writes them of.
 func (l *Layout) LeavesOf(fields map[string]json.RawMessage) (seen, veiled []string, err error) {
 	w := leafWriter{hidden: l.globs.Hidden, has: map[string]bool{}}
 	for name, raw := range fields {
-		root := l.flattened(name)
-		if root == "" {
-			continue
+		if root := l.flattened(name); root != "" {
+			if err := w.field(root, name, raw); err != nil {
+				return nil, nil, err
+			}
 		}
-		r := wire.NewReader(raw)
-		v := r.Any()
-		if err := r.Close(); err != nil {
-			return nil, nil, err
-		}
-		w.root = root
-		w.leaf(name, v, name != root && w.hidden(name))
 	}
 	return w.seen, w.veiled, nil
+}
+
+func (w *leafWriter) field(root, name string, raw json.RawMessage) error {
+	r := wire.NewReader(raw)
+	v := r.Any()
+	if err := r.Close(); err != nil {
+		return err
+	}
+	w.root = root
+	w.leaf(name, v, w.hidden(name))
+	return nil
 }
 
 // flattened is the flattened field that a register belongs to: itself, or the one
