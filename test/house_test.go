@@ -109,11 +109,6 @@ func body(t *testing.T, url string) string {
 	return string(b)
 }
 
-// letters is the answer of deadletters list --json.
-type letters struct {
-	DeadLetters []struct{ ID, Reason string } `json:"dead_letters"`
-}
-
 func TestDeadLettersAreListedShownReplayedAndDropped(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, acceptance.Admin).Start()

@@ -29,12 +29,13 @@ listener: {kafka: {embedded: {listen: KAFKA_ADDR}}}
 	Settled(t, s, Count(t, recorded), "admin-token")
 	all := Dump(t, s, "admin-token")
 	tenants := map[string]string{} // token by project
-	tokens := TokenEntry("admin-token", "admin", "adminproject", "admin")
+	var tokens strings.Builder
+	tokens.WriteString(TokenEntry("admin-token", "admin", "adminproject", "admin"))
 	for _, p := range projects(all) {
 		tenants[p] = "token-of-" + p
-		tokens += TokenEntry(tenants[p], "user-"+p, p, "member")
+		tokens.WriteString(TokenEntry(tenants[p], "user-"+p, p, "member"))
 	}
-	s.File("tokens.yaml", tokens) // is read again when it changes
+	s.File("tokens.yaml", tokens.String()) // is read again when it changes
 	for _, token := range tenants {
 		s.Eventually("the new tokens are known", func() error { return s.Call("GET", "/v1/search", token, map[string]any{}, nil) })
 	}

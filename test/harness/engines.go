@@ -219,6 +219,7 @@ func (e *Engines) settings(text string) (string, error) {
 	if e.Search != "" {
 		merge(all, tree(map[string]any{"addresses": strings.Split(e.Search, ","), "flavor": e.Flavor, "prefix": e.Prefix}, "indexer", "elasticsearch"))
 		merge(all, tree(map[string]any{"store": "elasticsearch"}, "indexer"))
+		merge(all, tree(map[string]any{"store": "elasticsearch"}, "indexer"))
 	}
 	b, err := yaml.Marshal(all)
 	return string(b), err

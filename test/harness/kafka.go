@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -15,9 +16,12 @@ import (
 // seeds are the brokers of a list.
 func seeds(brokers string) kgo.Opt { return kgo.SeedBrokers(strings.Split(brokers, ",")...) }
 
-// emptyKafka deletes all topics and consumer groups but Kafka's own. The error says
-// what is still there; groups with members that were killed go only when the members
-// are missed.
+// ours are the names of topics and groups that a Fresnel reads or writes by default.
+var ours = regexp.MustCompile(`^(fresnel[.-]|(ironic_)?(versioned_)?notifications\.)`)
+
+// emptyKafka deletes the topics and consumer groups that a Fresnel uses, and no others.
+// The error says what is still there; groups with members that were killed go only when
+// the members are missed.
 func emptyKafka(brokers string) error {
 	cl, err := kgo.NewClient(seeds(brokers), kgo.DialTimeout(time.Second))
 	if err != nil {
@@ -49,7 +53,7 @@ func deleteTopics(ctx context.Context, cl *kgo.Client) (there []string, err erro
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.TimeoutMillis = 15_000
 	for _, t := range meta.Topics {
-		if t.Topic == nil || strings.HasPrefix(*t.Topic, "__") {
+		if t.Topic == nil || !ours.MatchString(*t.Topic) {
 			continue
 		}
 		there = append(there, *t.Topic)
@@ -71,7 +75,9 @@ func deleteGroups(ctx context.Context, cl *kgo.Client) (there []string, err erro
 			return nil, sh.Err
 		}
 		for _, g := range sh.Resp.(*kmsg.ListGroupsResponse).Groups {
-			there = append(there, g.Group)
+			if ours.MatchString(g.Group) {
+				there = append(there, g.Group)
+			}
 		}
 	}
 	if len(there) == 0 {
