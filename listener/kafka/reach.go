@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 	"time"
 
@@ -71,7 +72,9 @@ func (c *Client) reach(ctx context.Context, address string) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	_, err = conn.ApiVersions() // a refused certificate shows only at the first answer
+	// A refused certificate shows only at the first answer, and a log-in that is missing
+	// only at a question that needs one.
+	_, err = conn.Brokers()
 	return err
 }
 
@@ -89,7 +92,7 @@ func (c *Client) inWords(address string, err error) error {
 	if _, is := errors.AsType[*tls.CertificateVerificationError](err); is {
 		return misconfigured("has a certificate that is not trusted; check tls.ca_file")
 	}
-	if _, is := errors.AsType[tls.AlertError](err); is {
+	if op, is := errors.AsType[*net.OpError](err); is && op.Op == "remote error" { // an alert of TLS
 		return misconfigured("refused our certificate; check tls.cert_file and tls.key_file")
 	}
 	switch {
