@@ -186,17 +186,11 @@ func (c *compiler) clashes(i, j int, keys [][]Key) bool {
 // where the range was made: OpenSearch reads the bounds before it drops the group.
 func (ix *Index) clashes(used map[string]kind) bool {
 	for name, k := range used {
-		if has, ok := ix.kindOf(name); ok && has == date && k != date {
+		if ix.kinds[name] == date && k != date {
 			return true
 		}
 	}
 	return false
-}
-
-// kindOf is what a field of the index, hidden or not, is.
-func (ix *Index) kindOf(field string) (kind, bool) {
-	k, ok := ix.kinds[field]
-	return k, ok
 }
 
 // ranged remembers that a range was made for a target's fields.

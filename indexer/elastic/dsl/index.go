@@ -76,7 +76,6 @@ func (ix *Index) addKind(f layout.Field, name string) {
 		for _, m := range f.Fields {
 			ix.addKind(m, name+"."+m.Name)
 		}
-	case catalog.Flattened:
 	case catalog.Text:
 		ix.kinds[field(name)] = word
 		ix.kinds[field(name)+"."+layout.Raw] = keyword
@@ -156,11 +155,14 @@ func (ix *Index) target(l *leaf, name, nested string, scope *query.Scope) (targe
 	case catalog.Text:
 		return target{kind: word, fields: []string{field(name)}}, true
 	case catalog.Flattened:
-		t := target{kind: flat, fields: []string{layout.Leaves}, path: name, whole: name == l.name}
-		if scope.Hidden && l.split {
-			t.fields = append(t.fields, layout.VeiledLeaves)
+		t := target{kind: flat, path: name, whole: name == l.name}
+		switch { // a hidden member is like one that no document has
+		case scope.Hidden && l.split:
+			t.fields = []string{layout.Leaves, layout.VeiledLeaves}
+		case scope.Hidden || l.agrees && !ix.typ.Hidden(name):
+			t.fields = []string{layout.Leaves}
 		}
-		return t, scope.Hidden || l.agrees && !ix.typ.Hidden(name)
+		return t, true
 	default:
 		return target{kind: kind(l.typ), fields: []string{field(name)}}, true
 	}
@@ -184,6 +186,16 @@ func (ix *Index) flattened(name string) *leaf {
 		}
 	}
 	return nil
+}
+
+// hasLeaves reports whether the index, hidden or not, has leaves at a path.
+func (ix *Index) hasLeaves(path string) bool {
+	for at := len(path); at > 0; at = strings.LastIndexByte(path[:at], '.') {
+		if ix.kinds[field(path[:at])] == flat {
+			return true
+		}
+	}
+	return false
 }
 
 // field is the index's field of a declared name.

@@ -62,7 +62,7 @@ func (ix *Index) sortKey(s query.Sort, undeclared bool, scope *query.Scope) Key 
 	default:
 		t, ok := ix.lookup(s.Field, "", scope)
 		switch {
-		case !ok:
+		case !ok, t.kind == flat && len(t.fields) == 0:
 		case t.kind == flat:
 			k.by, k.flat = byLeaf, t
 		case t.kind == word: // sorted by the whole text
@@ -78,14 +78,16 @@ func (ix *Index) sortKey(s query.Sort, undeclared bool, scope *query.Scope) Key 
 // index would sort by something else, or by what is hidden in it.
 func (k Key) clashes(o Key, other *Index) bool {
 	switch {
+	case k.by == byLeaf && o.by == byLeaf:
+		return false
 	case k.by == byLeaf:
-		return o.by != byLeaf
+		return o.by != byNothing || other.hasLeaves(k.flat.path)
 	case k.by != byField:
 		return false
 	case o.by == byField:
 		return k.field != o.field || k.kind != o.kind && !(k.kind.whole() && o.kind.whole())
 	}
-	_, there := other.kindOf(k.field)
+	_, there := other.kinds[strings.TrimSuffix(k.field, "."+layout.Raw)]
 	return there || o.by == byLeaf
 }
 

@@ -33,11 +33,11 @@ func (c typeCompiler) over(fields []string, weights []float64, lenient bool, at 
 			weight = min(weights[i], maxBoost)
 		}
 		for _, t := range c.expand(name, at) {
-			if key := t.fields[0] + "\x00" + t.path; seen[key] {
+			key := strings.Join(t.fields, " ") + "\x00" + t.path
+			if seen[key] {
 				continue
-			} else {
-				seen[key] = true
 			}
+			seen[key] = true
 			f, ok := make1(t)
 			if !lenient {
 				c.verdicts.add(at.path, "", t.kind, ok)
