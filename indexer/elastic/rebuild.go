@@ -21,14 +21,17 @@ import (
 // How long writers may be kept waiting: what is done while they wait must end within
 // pauseBudget, so that they go on within 10 s also where the last request is slow.
 const (
-	pauseBudget = 6 * time.Second
+	pauseBudget = 5 * time.Second
 	swapLimit   = 2 * time.Second
 	undoLimit   = 5 * time.Second
 	// smallRest is how long the copy of the rest may be expected to take.
 	smallRest = time.Second
+	// quickPass is how long the few requests around a copy may take, for writers to be
+	// paused: servers that are slower are waited for.
+	quickPass = 1500 * time.Millisecond
 	// maxPasses is after how many copies the rest is tried although it is not small,
 	// and maxPauses how often writers are paused in vain before the job is given up.
-	maxPasses = 30
+	maxPasses = 40
 	maxPauses = 8
 )
 
@@ -77,6 +80,7 @@ type rebuild struct {
 	pass     struct {
 		began  time.Time
 		busy   time.Duration // without waiting for the rate
+		slow   time.Duration // beside copying: a few requests that each pass makes
 		copied int64
 	}
 	page   int // documents asked for at once
@@ -107,7 +111,19 @@ func (r *rebuild) to() string   { return r.s.cfg.indexName(r.slug, r.cp.To) }
 // step names what is done next, and stores it with the checkpoint.
 func (r *rebuild) step(ctx context.Context, phase string) error {
 	r.job.Phase = phase
-	return r.save(ctx)
+	if err := r.save(ctx); err != nil {
+		return err
+	}
+	r.name(phase)
+	return nil
+}
+
+// name names what is done next without storing it: while writers wait.
+func (r *rebuild) name(phase string) {
+	r.job.Phase = phase
+	if r.s.onStep != nil {
+		r.s.onStep(r.job)
+	}
 }
 
 func (r *rebuild) save(ctx context.Context) error {

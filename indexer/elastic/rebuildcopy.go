@@ -114,8 +114,12 @@ func (r *rebuild) copyAll(ctx context.Context) error {
 	}
 }
 
-// small reports whether so many operations are copied soon, at the rate of this pass.
+// small reports whether so many operations are copied soon, at the rate of this pass,
+// and the servers are quick enough just now.
 func (r *rebuild) small(n int64) bool {
+	if r.pass.slow > quickPass {
+		return false
+	}
 	each := r.pass.busy / time.Duration(max(1, r.pass.copied))
 	return n <= 200 || time.Duration(n)*min(each, 10*time.Millisecond) <= smallRest
 }
@@ -146,6 +150,7 @@ func (r *rebuild) copyPass(ctx context.Context, phase string, h heads) error {
 			return err
 		}
 	}
+	r.pass.slow = time.Since(r.pass.began) - r.pass.busy
 	return nil
 }
 
@@ -160,15 +165,14 @@ func (r *rebuild) copyShard(ctx context.Context, shard int, upTo int64, limited 
 		if err != nil {
 			return err
 		}
-		if len(page) == 0 {
-			r.cp.Copied[shard] = upTo
-			return nil
-		}
+		last := len(page) < r.page
 		if err := r.write(ctx, page); err != nil {
 			return err
 		}
 		r.pass.busy += time.Since(began)
-		after = page[len(page)-1].Seq
+		if after = upTo; !last {
+			after = page[len(page)-1].Seq
+		}
 		r.cp.Copied[shard] = after
 		r.progress(page)
 		if limited {

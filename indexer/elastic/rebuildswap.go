@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/record"
@@ -35,12 +36,8 @@ func (r *rebuild) handOver(ctx context.Context) error {
 		case try == maxPauses:
 			return fmt.Errorf("%w: %d times: %w; copy faster (without a rate), or when less is written", resource.ErrRejected, try, err)
 		}
-		h, err := r.heads(ctx)
-		if err != nil {
-			return err
-		}
-		r.job.Pass++
-		if err := r.copyPass(ctx, phaseCatchUp, h); err != nil {
+		r.s.log.Warn("writers were paused in vain", "resource_type", r.job.Type, "attempt", try, "err", err)
+		if err := r.copyAll(ctx); err != nil {
 			return err
 		}
 	}
@@ -103,14 +100,13 @@ func (r *rebuild) finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("block %s: %w", r.from(), err)
 	}
-	if err := r.step(ctx, phaseRest); err != nil {
-		return err
-	}
-	h, err := r.settled(ctx)
+	r.name(phaseRest)
+	var h heads
+	err = together(
+		func() (err error) { h, err = r.settled(ctx); return err },
+		func() error { return r.refresh(ctx, r.from()) },
+	)
 	if err != nil {
-		return err
-	}
-	if err := r.refresh(ctx, r.from()); err != nil {
 		return err
 	}
 	for i, top := range h.max {
@@ -118,13 +114,23 @@ func (r *rebuild) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.step(ctx, phaseVerify); err != nil {
-		return err
-	}
+	r.name(phaseVerify)
 	if err := r.verify(ctx); err != nil {
 		return err
 	}
-	return r.step(ctx, phaseSwap)
+	r.name(phaseSwap)
+	return nil
+}
+
+// together runs functions at once and waits for all.
+func together(fs ...func() error) error {
+	errs := make([]error, len(fs))
+	var wg sync.WaitGroup
+	for i, f := range fs {
+		wg.Go(func() { errs[i] = f() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // settled waits until every copy of each shard has all that the primary has.
@@ -152,7 +158,11 @@ func (r *rebuild) verify(ctx context.Context) error {
 	if err := r.refresh(ctx, r.to()); err != nil {
 		return err
 	}
-	have, want, err := r.counts(ctx)
+	var have, want int64
+	err := together(
+		func() (err error) { have, want, err = r.counts(ctx); return err },
+		func() error { return r.compare(ctx) },
+	)
 	if err != nil {
 		return err
 	}
@@ -167,14 +177,15 @@ func (r *rebuild) verify(ctx context.Context) error {
 	if have != want {
 		return fmt.Errorf("%w: %d documents, and not %d", errDiffer, have, want)
 	}
-	return r.compare(ctx)
+	return nil
 }
 
 // counts counts the documents of the new index and of the old one.
 func (r *rebuild) counts(ctx context.Context) (have, want int64, err error) {
-	if have, err = r.count(ctx, r.to(), ""); err == nil {
-		want, err = r.count(ctx, r.from(), "")
-	}
+	err = together(
+		func() (err error) { have, err = r.count(ctx, r.to(), ""); return err },
+		func() (err error) { want, err = r.count(ctx, r.from(), ""); return err },
+	)
 	return have, want, err
 }
 
@@ -183,11 +194,11 @@ func (r *rebuild) compare(ctx context.Context) error {
 	if len(r.sample) == 0 {
 		return nil
 	}
-	old, err := r.get(ctx, r.from(), r.sample, true)
-	if err != nil {
-		return err
-	}
-	made, err := r.get(ctx, r.to(), r.sample, true)
+	var old, made []hit
+	err := together(
+		func() (err error) { old, err = r.get(ctx, r.from(), r.sample, true); return err },
+		func() (err error) { made, err = r.get(ctx, r.to(), r.sample, true); return err },
+	)
 	if err != nil {
 		return err
 	}

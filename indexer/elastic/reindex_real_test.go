@@ -399,22 +399,24 @@ func TestRealReindexChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := &record.Reindex{Type: storetest.Server, State: record.ReindexRuns, Requested: time.Now()}
+	die := func(ctx context.Context) error {
+		return errors.Join(syscall.Kill(os.Getpid(), syscall.SIGKILL), waitForever(ctx))
+	}
+	s.OnStep(func(j *record.Reindex) {
+		if strings.Contains(j.Phase, at) {
+			t.Error(die(t.Context()))
+		}
+	})
 	err = s.Rebuild(t.Context(), j, func(ctx context.Context) error {
-		hit := strings.Contains(j.Phase, at)
-		if hit && strings.HasSuffix(at, "serves") {
-			return errors.Join(syscall.Kill(os.Getpid(), syscall.SIGKILL), waitForever(ctx))
+		if strings.Contains(j.Phase, at) && strings.HasSuffix(at, "serves") {
+			return die(ctx)
 		}
 		rec, err := j.Record(record.Any)
 		if err != nil {
 			return err
 		}
-		if _, err := s.Save(ctx, []record.Record{rec}); err != nil {
-			return err
-		}
-		if hit {
-			return errors.Join(syscall.Kill(os.Getpid(), syscall.SIGKILL), waitForever(ctx))
-		}
-		return nil
+		_, err = s.Save(ctx, []record.Record{rec})
+		return err
 	})
 	t.Fatalf("not killed at %q: %v", at, err)
 }
@@ -532,13 +534,13 @@ func TestRealReindexOfAPausedOwnerComesToNothing(t *testing.T) {
 		first := &record.Reindex{Type: storetest.Server}
 		second := &record.Reindex{}
 		stopped := errors.New("stopped")
-		err := after.Rebuild(t.Context(), first, func(ctx context.Context) error {
-			if !strings.Contains(first.Phase, "handing over") || second.Type != "" {
-				return nil
+		after.OnStep(func(j *record.Reindex) {
+			if j != first || !strings.Contains(j.Phase, "handing over") || second.Type != "" {
+				return
 			}
 			// The first sleeps now, and the second takes over.
 			*second = *first
-			err := after.Rebuild(ctx, second, func(context.Context) error {
+			err := after.Rebuild(t.Context(), second, func(context.Context) error {
 				if strings.Contains(second.Phase, "copying what has changed") {
 					return stopped
 				}
@@ -548,6 +550,11 @@ func TestRealReindexOfAPausedOwnerComesToNothing(t *testing.T) {
 				t.Errorf("the second's Rebuild = %v", err)
 			}
 			changeOne(t, before, 5, 55)
+		})
+		err := after.Rebuild(t.Context(), first, func(context.Context) error {
+			if second.Type != "" {
+				return record.ErrLeaseLost // which it finds out only now
+			}
 			return nil
 		})
 		if err == nil || first.Served {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
+	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/searchapi/view"
 )
 
@@ -31,6 +32,7 @@ type Store struct {
 	blocked *blocked
 	metrics *metrics
 	log     *slog.Logger
+	onStep  func(*record.Reindex) // of tests: called at each step of a reindex
 
 	searches searches
 }
