@@ -15,7 +15,7 @@ import (
 )
 
 func serveCommand(errs io.Writer) *cobra.Command {
-	var file string
+	var file, cpuProfile string
 	var f flags
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -40,8 +40,10 @@ processes each: they share the work.`,
 			if err != nil {
 				return err
 			}
-			return app.Run(cmd.Context(), app.Options{
-				Config: c, Version: version(), Out: cmd.OutOrStdout(), Log: logger(c.Log, errs), Executable: exe,
+			return profiled(cpuProfile, func() error {
+				return app.Run(cmd.Context(), app.Options{
+					Config: c, Version: version(), Out: cmd.OutOrStdout(), Log: logger(c.Log, errs), Executable: exe,
+				})
 			})
 		},
 	}
@@ -50,6 +52,7 @@ processes each: they share the work.`,
 	fs.StringVar(&f.data, "data", "", "folder of everything that is kept (default ./fresnel-data)")
 	fs.StringVar(&f.listen, "listen", "", "address of the search API, of health and metrics (default 127.0.0.1:9393)")
 	fs.StringSliceVar(&f.roles, "roles", nil, "what this process does, of listener, indexer, publishers, searchapi (default all)")
+	fs.StringVar(&cpuProfile, "cpu-profile", "", "file to write a CPU profile to when the server stops, for go tool pprof")
 	return cmd
 }
 

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 
 	"github.com/fresnel-search/fresnel/test/harness"
@@ -69,10 +70,13 @@ func (l *lab) fresh(f feed) *harness.Server {
 func fill(l *lab, r *report) {
 	f := feed{n: filled}
 	var through, bare, plain []measured
+	parts := ""
 	for round := range rounds + 1 {
 		s := l.fresh(f)
+		profile := l.profiled(s)
 		through = append(through, l.drain(s, 0, f.len()).measured)
 		s.Stop()
+		parts = stagesPer(l.perStage(profile), f.len())
 		if round == 0 {
 			l.learn()
 		}
@@ -80,6 +84,15 @@ func fill(l *lab, r *report) {
 		plain = append(plain, l.plainConsumer(l.index("plain", nil), fmt.Sprint("plain-", round), f.len()))
 	}
 	l.beside(r, "distinct resources of 1.5 KB", through[1:], bare[1:], plain[1:], "0.8, at least 0.7")
+	r.note("CPU of Fresnel for each of them in the last run, µs: " + parts)
+}
+
+// profiled has the server's next run profiled, and returns where.
+func (l *lab) profiled(s *harness.Server) string {
+	l.Helper()
+	file := filepath.Join(l.TempDir(), "cpu.prof")
+	s.Flags = []string{"--cpu-profile", file}
+	return file
 }
 
 // beside adds the two rows of a flow.
@@ -109,6 +122,7 @@ func middle(runs []measured) measured {
 // updates has each of some resources change ten times, after they are there.
 func updates(l *lab, r *report) {
 	creates, changes := feed{n: updated}, feed{n: updated, updates: times}
+	parts := ""
 	var through, bare, plain []measured
 	for round := range rounds {
 		s := l.fresh(creates)
@@ -119,8 +133,10 @@ func updates(l *lab, r *report) {
 		}
 		l.topic(source)
 		l.append(changes)
+		profile := l.profiled(s)
 		through = append(through, l.drain(s, creates.len(), changes.len()).measured)
 		s.Stop()
+		parts = stagesPer(l.perStage(profile), changes.len())
 		index := l.index("bare", l.same)
 		l.bare(index, l.documents, 1)
 		bare = append(bare, l.bare(index, l.documents, times))
@@ -130,4 +146,5 @@ func updates(l *lab, r *report) {
 		plain = append(plain, l.plainConsumer(index, group, all))
 	}
 	l.beside(r, "updates of existing resources", through, bare, plain, "0.8, at least 0.7")
+	r.note("CPU of Fresnel for each change in the last run, µs: " + parts)
 }

@@ -21,7 +21,11 @@ type report struct {
 	rows    []row
 	began   time.Time
 	load    string
+	notes   []string
 }
+
+// note adds a line below the table.
+func (r *report) note(line string) { r.notes = append(r.notes, line) }
 
 func newReport(command string) *report {
 	return &report{command: command, began: time.Now(), load: loadAverage()}
@@ -90,6 +94,9 @@ func (r *report) print(w io.Writer) error {
 		fmt.Fprintf(out, "| %s | %s | %s | %s | %s |\n", x.figure, x.measured, x.reference, x.ratio, x.goal)
 	}
 	fmt.Fprintln(out)
+	for _, n := range r.notes {
+		fmt.Fprintf(out, "* %s\n", n)
+	}
 	return out.Flush()
 }
 

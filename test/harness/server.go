@@ -58,6 +58,8 @@ type Server struct {
 	On *Engines
 	// Roles are the parts that run in this process, parted by commas; all if empty.
 	Roles string
+	// Flags are more flags of serve.
+	Flags []string
 	// URL is the search API's; Kafka is a list of brokers, or the embedded one.
 	URL, Kafka string
 }
@@ -182,7 +184,7 @@ func (s *Server) Launch(env ...string) {
 	if s.Roles != "" {
 		args = append(args, "--roles", s.Roles)
 	}
-	s.cmd = exec.Command(s.bin, args...)
+	s.cmd = exec.Command(s.bin, append(args, s.Flags...)...)
 	s.cmd.Dir = s.dir
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
