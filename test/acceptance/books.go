@@ -1,7 +1,9 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/fresnel-search/fresnel/test/harness"
@@ -9,10 +11,21 @@ import (
 
 // Account is what the admin API says of the records, or of the mutations.
 type Account struct {
-	Input    int64            `json:"input"`
-	Outcomes map[string]int64 `json:"outcomes"`
-	Notes    map[string]int64 `json:"notes"`
-	AddsUp   bool             `json:"adds_up"`
+	Input      int64            `json:"input"`
+	Outcomes   map[string]int64 `json:"outcomes"`
+	Notes      map[string]int64 `json:"notes"`
+	AddsUp     bool             `json:"adds_up"`
+	Partitions []page           `json:"partitions"`
+}
+
+// page is the part of an account that one partition makes.
+type page struct {
+	Topic     string           `json:"topic"`
+	Partition int              `json:"partition"`
+	Offset    int64            `json:"offset"`
+	Input     int64            `json:"input"`
+	Outcomes  map[string]int64 `json:"outcomes"`
+	Notes     map[string]int64 `json:"notes"`
 }
 
 // Books is what the admin API says of everything that came in.
@@ -23,21 +36,28 @@ type Books struct {
 
 // Settled waits until n records are accounted for and every mutation that follows
 // from them is folded, and returns the books.
-func Settled(t testing.TB, s *harness.Server, n int, token string) (b Books) {
+func Settled(t testing.TB, s *harness.Server, n int, token string) Books {
 	t.Helper()
-	s.Eventually(fmt.Sprintf("%d records are folded", n), func() error {
-		b = Books{}
-		if err := s.Call("GET", "/v1/admin/books", token, nil, &b); err != nil {
-			return err
+	return settled(t, []*harness.Server{s}, int64(n), token)
+}
+
+// settled is Settled of the processes of one Fresnel together.
+func settled(t testing.TB, processes []*harness.Server, n int64, token string) (b Books) {
+	t.Helper()
+	harness.Patiently(t, fmt.Sprintf("%d records are folded", n), func() (int64, error) {
+		var err error
+		if b, err = books(processes, token); err != nil {
+			return 0, err
 		}
-		appended, err := harness.Ends(s.Kafka, "fresnel.mutations")
+		got := b.Books["listener"].Input + b.Books["indexer"].Input
+		appended, err := harness.Ends(processes[0].Kafka, "fresnel.mutations")
 		if err != nil {
-			return err
+			return got, err
 		}
-		if b.Books["listener"].Input != int64(n) || b.Books["indexer"].Input != appended {
-			return fmt.Errorf("%d of %d records, %d of %d mutations", b.Books["listener"].Input, n, b.Books["indexer"].Input, appended)
+		if b.Books["listener"].Input != n || b.Books["indexer"].Input != appended {
+			return got, fmt.Errorf("%d of %d records, %d of %d mutations", b.Books["listener"].Input, n, b.Books["indexer"].Input, appended)
 		}
-		return nil
+		return got, nil
 	})
 	for role, a := range b.Books {
 		var sum int64
@@ -49,4 +69,48 @@ func Settled(t testing.TB, s *harness.Server, n int, token string) (b Books) {
 		}
 	}
 	return b
+}
+
+// books are those of all processes. Of a partition that moved between them, who has
+// come furthest knows most.
+func books(processes []*harness.Server, token string) (Books, error) {
+	type place struct {
+		role, topic string
+		partition   int
+	}
+	latest := map[place]page{}
+	all := Books{AddsUp: true, Books: map[string]Account{}}
+	for _, s := range processes {
+		var b Books
+		if err := s.Call(http.MethodGet, "/v1/admin/books", token, nil, &b); err != nil {
+			if refused := (*harness.StatusError)(nil); len(processes) > 1 && errors.As(err, &refused) && refused.Code == http.StatusNotFound {
+				continue // it neither listens nor indexes
+			}
+			return all, err
+		}
+		all.AddsUp = all.AddsUp && b.AddsUp
+		for role, a := range b.Books {
+			for _, p := range a.Partitions {
+				at := place{role, p.Topic, p.Partition}
+				if was, ok := latest[at]; !ok || p.Offset >= was.Offset {
+					latest[at] = p
+				}
+			}
+		}
+	}
+	for at, p := range latest {
+		a, ok := all.Books[at.role]
+		if !ok {
+			a = Account{Outcomes: map[string]int64{}, Notes: map[string]int64{}, AddsUp: all.AddsUp}
+		}
+		a.Input += p.Input
+		for k, n := range p.Outcomes {
+			a.Outcomes[k] += n
+		}
+		for k, n := range p.Notes {
+			a.Notes[k] += n
+		}
+		all.Books[at.role] = a
+	}
+	return all, nil
 }

@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -92,10 +93,11 @@ func (h *History) Play(ctx context.Context, brokers string, cloud []stream.Recor
 	return nil
 }
 
-// Rest waits until everything is folded and delivered, as the server says, and seen
-// in the logs.
-func (h *History) Rest(s *harness.Server) {
+// Rest waits until everything is folded and delivered, as the processes of the Fresnel
+// say, and seen in the logs.
+func (h *History) Rest(processes ...*harness.Server) {
 	h.t.Helper()
+	s := processes[0]
 	topics := map[string]bool{}
 	for _, r := range h.recorded {
 		topics[r.Topic] = true
@@ -108,25 +110,9 @@ func (h *History) Rest(s *harness.Server) {
 		}
 		records += n
 	}
-	Settled(h.t, s, int(records), "")
-	s.Eventually("all is delivered", func() error {
-		var a struct {
-			Subscriptions []struct {
-				Lag, Parked int64
-				State       string
-				Counters    map[string]int64
-			}
-		}
-		if err := s.Get("/v1/admin/subscriptions", &a); err != nil {
-			return err
-		}
-		if len(a.Subscriptions) != 1 {
-			return fmt.Errorf("%d subscriptions", len(a.Subscriptions))
-		}
-		if s := a.Subscriptions[0]; s.Lag != 0 || s.Parked != 0 || s.Counters["open"] != 0 {
-			return fmt.Errorf("%+v", s)
-		}
-		return nil
+	settled(h.t, processes, records, "")
+	harness.Patiently(h.t, "all is delivered", func() (int64, error) {
+		return int64(len(h.receiver.Deliveries())), delivered(processes)
 	})
 	for topic, tail := range map[string]*harness.Tail{"fresnel.mutations": h.mutations, "fresnel.changes": h.changes} {
 		s.Eventually(topic+" is read to its end", func() error {
@@ -137,6 +123,33 @@ func (h *History) Rest(s *harness.Server) {
 			return nil
 		})
 	}
+}
+
+// delivered says what the subscription still has to do, by the process that delivers.
+func delivered(processes []*harness.Server) error {
+	errs := []error{errors.New("no process delivers")}
+	for _, s := range processes {
+		var a struct {
+			Subscriptions []struct {
+				Lag, Parked int64
+				State       string
+				Counters    map[string]int64
+			}
+		}
+		if err := s.Get("/v1/admin/subscriptions", &a); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if len(a.Subscriptions) != 1 || a.Subscriptions[0].State == "standby" {
+			errs = append(errs, fmt.Errorf("%+v", a))
+			continue
+		}
+		if s := a.Subscriptions[0]; s.Lag != 0 || s.Parked != 0 || s.Counters["open"] != 0 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	}
+	return errors.Join(errs...)
 }
 
 // Verify compares the change log with the oracle, and the deliveries and what is

@@ -380,3 +380,27 @@ func Eventually(t testing.TB, what string, ok func() error) {
 	}
 	t.Fatalf("waited %s, but not: %s: %v", patience, what, err)
 }
+
+// stall is how long Patiently waits without progress.
+const stall = 90 * time.Second
+
+// Patiently waits until the condition holds, for as long as its progress grows, and
+// fails the test when it does not any more.
+func Patiently(t testing.TB, what string, ok func() (progress int64, err error)) {
+	t.Helper()
+	most, moved := int64(-1), time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		n, err := ok()
+		if err == nil {
+			return
+		}
+		if n > most {
+			most, moved = n, time.Now()
+		}
+		if time.Since(moved) > stall {
+			t.Fatalf("nothing moved for %s, but not: %s: %v", stall, what, err)
+		}
+	}
+}

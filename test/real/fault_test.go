@@ -127,7 +127,7 @@ func (w *world) rest() map[string]oracle.Account {
 	w.halt()
 	begin := time.Now()
 	var books map[string]oracle.Account
-	patiently(w.T, "everything is folded and delivered", func() (progress int64, err error) {
+	harness.Patiently(w.T, "everything is folded and delivered", func() (progress int64, err error) {
 		books, err = w.books()
 		if err != nil {
 			return 0, err
@@ -166,7 +166,7 @@ func (w *world) delivered() error {
 			errs = append(errs, err)
 			continue
 		}
-		if len(a.Subscriptions) == 1 && a.Subscriptions[0].State != "waiting" {
+		if len(a.Subscriptions) == 1 && a.Subscriptions[0].State != "standby" {
 			if s := a.Subscriptions[0]; s.Lag != 0 || s.Parked != 0 || s.Counters["open"] != 0 {
 				return fmt.Errorf("subscription %+v", s)
 			}
@@ -306,27 +306,6 @@ func (w *world) documents(types *catalog.Catalog) map[resource.Ref]map[string]an
 		}
 	}
 	return all
-}
-
-// patiently waits as long as there is progress.
-func patiently(t testing.TB, what string, ok func() (progress int64, err error)) {
-	t.Helper()
-	const stall = 60 * time.Second
-	most, moved := int64(-1), time.Now()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for ; ; <-tick.C {
-		n, err := ok()
-		if err == nil {
-			return
-		}
-		if n > most {
-			most, moved = n, time.Now()
-		}
-		if time.Since(moved) > stall {
-			t.Fatalf("nothing moved for %s, but not: %s: %v", stall, what, err)
-		}
-	}
 }
 
 // each runs a fault with every seed.
