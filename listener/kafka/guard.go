@@ -70,7 +70,7 @@ type guardedConn struct {
 
 // SetDeadline implements net.Conn.
 func (c *guardedConn) SetDeadline(t time.Time) error {
-	if err := c.Conn.SetWriteDeadline(t); err != nil {
+	if err := c.SetWriteDeadline(t); err != nil {
 		return err
 	}
 	return c.SetReadDeadline(t)
