@@ -84,6 +84,23 @@ func (s subscriptions) Resume(_ context.Context, name string) error {
 type ledger struct {
 	listener *listener.Listener // or nil
 	indexer  *indexer.Indexer   // or nil
+	// mine tells which partitions of a group this process has now; what it had before
+	// is in the books of another.
+	mine func(group string) func(stream.Partition) bool
+	in   string // the listener's group
+	out  string // the indexer's
+}
+
+// mine is about partitions that other processes may have taken over.
+func (s *system) mine(group string) func(stream.Partition) bool {
+	if s.broker != nil {
+		return func(stream.Partition) bool { return true }
+	}
+	has := map[stream.Partition]bool{}
+	for _, p := range s.kafka.Status(group).Partitions {
+		has[p.Partition] = true
+	}
+	return func(p stream.Partition) bool { return has[p] }
 }
 
 // Books implements searchapi.Books.
@@ -95,7 +112,11 @@ func (l ledger) listened() (out []searchapi.Book) {
 	if l.listener == nil {
 		return nil
 	}
+	mine := l.mine(l.in)
 	for _, b := range l.listener.Books() {
+		if !mine(stream.Partition{Topic: b.Topic, ID: b.Partition}) {
+			continue
+		}
 		out = append(out, searchapi.Book{
 			Role: "listener", Topic: b.Topic, Partition: b.Partition, Offset: b.Offset, Input: b.Records,
 			Outcomes: map[string]int64{"ignored": sum(b.Ignored), "dead": sum(b.Dead), "dispatched": b.Dispatched},
@@ -110,7 +131,11 @@ func (l ledger) indexed() (out []searchapi.Book) {
 	if l.indexer == nil {
 		return nil
 	}
+	mine := l.mine(l.out)
 	for _, b := range l.indexer.Books() {
+		if !mine(stream.Partition{Topic: b.Topic, ID: b.Partition}) {
+			continue
+		}
 		out = append(out, searchapi.Book{
 			Role: "indexer", Topic: b.Topic, Partition: b.Partition, Offset: b.Offset, Input: b.Mutations,
 			Outcomes: map[string]int64{"applied": b.Applied, "silent": b.Silent, "stale": b.Stale, "forwarded": b.Forwarded, "dead": sum(b.Dead)},

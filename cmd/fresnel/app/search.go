@@ -38,7 +38,7 @@ func (s *system) startSearch(ctx context.Context) error {
 		deps.Subscriptions = subscriptions{s.engine, s.standby, destinations(s.Config.Publishers.Subscriptions)}
 	}
 	if s.listener != nil || s.indexer != nil {
-		deps.Books = ledger{s.listener, s.indexer}
+		deps.Books = ledger{s.listener, s.indexer, s.mine, s.Config.Listener.Group, s.Config.Indexer.Group}
 	}
 	srv, err := searchapi.New(cfg.Config, deps)
 	if err != nil {
