@@ -14,7 +14,7 @@ import (
 // table, and most documents have one. Values of elements that are present are left
 // out, since Document.Fields holds them. Equal states give equal bytes.
 func EncodeState(s *State) []byte {
-	w := stateWriter{index: make(map[Stamp]uint64, 4)}
+	w := stateWriter{index: make(map[Stamp]uint64, 4), body: make([]byte, 0, 512)}
 	w.stamp(s.Deleted)
 	w.stamp(s.Revived)
 	w.stamp(s.Horizon)
@@ -46,6 +46,8 @@ func EncodeState(s *State) []byte {
 type stateWriter struct {
 	table []Stamp
 	index map[Stamp]uint64 // from 1; the zero stamp is 0
+	last  Stamp            // the one written before, which mostly comes again
+	lastI uint64
 	body  []byte
 }
 
@@ -70,12 +72,17 @@ func (w *stateWriter) stamp(s Stamp) {
 		w.uvarint(0)
 		return
 	}
+	if s == w.last {
+		w.uvarint(w.lastI)
+		return
+	}
 	i, ok := w.index[s]
 	if !ok {
 		w.table = append(w.table, s)
 		i = uint64(len(w.table))
 		w.index[s] = i
 	}
+	w.last, w.lastI = s, i
 	w.uvarint(i)
 }
 

@@ -20,6 +20,13 @@ type parser struct {
 	// versioned says that the last value closed was a versioned object, body that the
 	// payload or data of the outermost object was one.
 	versioned, body bool
+	members         []member // of the objects open now
+}
+
+// member is one of an object that is being read.
+type member struct {
+	key   string
+	value any
 }
 
 // parse reads the whole of src, with what is left of the limits.
@@ -87,26 +94,21 @@ func (p *parser) object() (any, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
-	m := make(map[string]any, 8)
+	from := len(p.members)
 	data := "" // the member that holds a versioned object's fields
 	for first := true; ; first = false {
 		done, err := p.next('}', first)
-		if err != nil || done {
-			p.leave()
-			p.versioned = data != ""
-			if data != "" {
-				return m[data], err
-			}
-			return m, err
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			break
 		}
 		key, v, err := p.member()
 		if err != nil {
 			return nil, err
 		}
-		if _, twice := m[key]; twice {
-			return nil, p.fail(DuplicateKey, "a member comes twice")
-		}
-		m[key] = v
+		p.members = append(p.members, member{key, v})
 		if p.level == 1 && (key == "payload" || key == "data") {
 			p.body = p.versioned
 		}
@@ -114,6 +116,29 @@ func (p *parser) object() (any, error) {
 			data = key
 		}
 	}
+	m, err := p.gather(from)
+	p.leave()
+	p.versioned = data != ""
+	if data != "" {
+		return m[data], err
+	}
+	return m, err
+}
+
+// gather makes a map of the members from the given one on: of the right size at once,
+// since growing it costs more than all else.
+func (p *parser) gather(from int) (map[string]any, error) {
+	m := make(map[string]any, len(p.members)-from)
+	for i := range p.members[from:] {
+		n := &p.members[from+i]
+		m[n.key] = n.value
+		n.value = nil
+	}
+	if len(m) < len(p.members)-from {
+		return nil, p.fail(DuplicateKey, "a member comes twice")
+	}
+	p.members = p.members[:from]
+	return m, nil
 }
 
 func (p *parser) member() (string, any, error) {
@@ -252,6 +277,9 @@ func (p *parser) escaped(start, first int) (string, error) {
 			return text.String(), nil
 		case c < ' ':
 			return "", p.control(p.pos)
+		case strings.HasPrefix(p.src[p.pos:], `\"`): // what a message in an envelope is full of
+			text.WriteByte('"')
+			p.pos += 2
 		case c == '\\':
 			char, err := p.escape(room[:0])
 			if err != nil {
