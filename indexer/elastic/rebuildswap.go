@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -378,21 +379,29 @@ func (r *rebuild) swap(ctx context.Context) error {
 	}
 	bounded, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), undoLimit, errTimeout)
 	defer cancel()
-	found, lerr := r.s.indices.list(bounded, r.slug)
-	if lerr != nil {
-		return errors.Join(err, lerr)
-	}
-	for _, st := range found[r.slug] {
-		if st.generation == r.cp.To && st.serves {
+	for range 3 {
+		served, lerr := r.served(bounded)
+		switch {
+		case served:
 			return nil
+		case lerr != nil:
+			return errors.Join(err, lerr)
 		}
-	}
-	// Not yet. It may still wait in a queue of the server's: it comes to nothing once
-	// the turn is another one.
-	if terr := r.takeTurn(bounded); terr != nil {
-		return errors.Join(err, terr)
+		// Not yet. It may still wait in a queue of the server's: it comes to nothing once
+		// the turn is another one. If that cannot be had, the swap has come before it.
+		terr := r.takeTurn(bounded)
+		if terr == nil {
+			return err
+		}
+		err = errors.Join(err, terr)
 	}
 	return err
+}
+
+// served reports whether the new index serves.
+func (r *rebuild) served(ctx context.Context) (bool, error) {
+	found, err := r.s.indices.list(ctx, r.slug)
+	return slices.ContainsFunc(found[r.slug], func(st standing) bool { return st.generation == r.cp.To && st.serves }), err
 }
 
 // late copies what reached the old index between its last copy and the swap although

@@ -30,6 +30,7 @@ type searches struct {
 
 	mu     sync.Mutex
 	joined map[string]joinedIndex // by type
+	looked map[string]time.Time   // by type, for outdated
 }
 
 // joinedIndex is an index as searches see it.
@@ -82,6 +83,9 @@ func (s *Store) search(ctx context.Context, req *query.Request, limit time.Durat
 		// The server stops before we do, so that what it has found arrives.
 		if plan, err = dsl.Compile(req, in.seen, limit*3/4); err != nil {
 			return res, err
+		}
+		if s.outdated(ctx, &in, plan) {
+			continue
 		}
 		if res, err = s.run(ctx, req, plan, &in, limit); err == nil {
 			res.Partial = joinWords(res.Partial, in.missed())
