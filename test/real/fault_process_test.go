@@ -4,23 +4,26 @@ package real
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
-)
 
-// points are the named places where a process dies, each before the next thing that
-// would have to happen.
-var points = []string{"mutation-produce", "store-write", "change-produce", "handled", "commit", "cascade", "plugin-ack", "save-subscriptions"}
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/fresnel-search/fresnel/listener/stream"
+	"github.com/fresnel-search/fresnel/test/acceptance"
+)
 
 func TestProcessesThatAreKilledLoseAndInventNothing(t *testing.T) { // F1
 	each(t, func(t *testing.T, seed uint64) {
 		w := newWorld(t, engines(t), seed, 2)
 		w.pass(2 * time.Second)
-		for n := range 6 {
+		points := acceptance.CrashPoints()
+		for n := range 5 {
 			s := w.servers[n%len(w.servers)]
 			point := ""
 			if n >= 2 { // between a store's answer and the commit, among others
-				point = fmt.Sprintf("%s:%d", points[w.random.IntN(len(points))], 1+w.random.IntN(20))
+				point = fmt.Sprintf("%s:%d", points[w.random.IntN(len(points))], 1+w.random.IntN(5))
 			}
 			w.fault(fmt.Sprintf("server %d dies by kill -9 %s", n%len(w.servers), point), func() {
 				s.Kill()
@@ -28,8 +31,8 @@ func TestProcessesThatAreKilledLoseAndInventNothing(t *testing.T) { // F1
 				if point != "" {
 					select {
 					case <-s.Ended():
-					case <-time.After(10 * time.Second):
-						w.Logf("it never came to %s", point)
+					case <-time.After(15 * time.Second):
+						w.Logf("it never came to %s", point) // the other server may have that partition, or lease
 						s.Kill()
 					}
 					s.Launch()
@@ -42,4 +45,146 @@ func TestProcessesThatAreKilledLoseAndInventNothing(t *testing.T) { // F1
 		}
 		w.check()
 	})
+}
+
+func TestProcessThatWakesUpAfterAnotherTookOverDoesNoHarm(t *testing.T) { // F2
+	each(t, func(t *testing.T, seed uint64) {
+		w := newWorld(t, engines(t), seed, 2)
+		w.pass(3 * time.Second)
+		for _, s := range w.servers {
+			w.fault("a server stands still and wakes up", func() {
+				before := len(w.changes.Entries())
+				s.Pause()
+				defer s.Resume()
+				w.pass(w.between(12*time.Second, 20*time.Second)) // the lease lasts 10 s
+				if len(w.changes.Entries()) == before {
+					w.Error("the other server did not take over")
+				}
+			}, "no answer")
+			w.pass(3 * time.Second)
+		}
+		w.check()
+	})
+}
+
+func TestServersThatComeAndGoKeepNoPartitionWaiting(t *testing.T) { // F4, and F8 past 61 s
+	each(t, func(t *testing.T, seed uint64) {
+		w := newWorld(t, engines(t), seed, 3)
+		dead := w.bury(20)
+		w.pass(time.Second)
+		w.dig(dead)
+		died := time.Now()
+		idle := w.idleness()
+		guest := w.servers[2]
+		w.fault("a third server leaves and joins ten times", func() {
+			for n := range 5 {
+				if n%2 == 0 {
+					guest.Kill()
+				} else {
+					guest.Stop()
+				}
+				w.pass(w.between(3*time.Second, 5*time.Second))
+				guest.Start()
+				w.pass(w.between(3*time.Second, 5*time.Second))
+			}
+		})
+		w.pass(time.Until(died.Add(62 * time.Second)))
+		w.dig(dead)
+		for p, d := range idle() {
+			w.Logf("partition %s waited for at most %s", p, d.Round(100*time.Millisecond))
+			if d > 10*time.Second {
+				w.Errorf("partition %s waited for %s", p, d)
+			}
+		}
+		w.check()
+	})
+}
+
+// bury tells of images that are created and deleted, and waits until they are gone.
+func (w *world) bury(n int) (dead []string) {
+	w.Helper()
+	var all []stream.Record
+	for i := range n {
+		id := fmt.Sprintf("dead-%03d", i)
+		dead = append(dead, id)
+		all = append(all, notify(lifeTopics[0], "image.create", w.base, image(id, "alive", 1)),
+			notify(lifeTopics[0], "image.delete", w.base.Add(time.Second), image(id, "alive", 1)))
+	}
+	w.tell(all...)
+	w.flush()
+	return dead
+}
+
+// dig tells of images as if they were not dead: what was said before they died, and
+// what should never have been said after.
+func (w *world) dig(dead []string) {
+	var all []stream.Record
+	for _, id := range dead {
+		all = append(all, notify(lifeTopics[1], "image.update", w.base.Add(500*time.Millisecond), image(id, "before", 2)),
+			notify(lifeTopics[1], "image.update", time.Now(), image(id, "after", 2)))
+	}
+	w.tell(all...)
+}
+
+// idleness watches what the listeners commit, until the function that it returns is
+// called: that tells, by partition, for how long at most nothing was committed. All
+// partitions watched get records all the time.
+func (w *world) idleness() func() map[string]time.Duration {
+	longest, last := map[string]time.Duration{}, map[string]int64{}
+	moved := map[string]time.Time{}
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(500 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			for p, at := range w.committed() {
+				if moved[p].IsZero() || at != last[p] {
+					last[p], moved[p] = at, time.Now()
+				}
+				longest[p] = max(longest[p], time.Since(moved[p]))
+			}
+		}
+	})
+	return func() map[string]time.Duration {
+		close(stop)
+		done.Wait()
+		return longest
+	}
+}
+
+// committed are the offsets of the listeners' group; none if nobody answers.
+func (w *world) committed() map[string]int64 {
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Group = "fresnel-listener"
+	for _, topic := range lifeTopics {
+		rt := kmsg.NewOffsetFetchRequestTopic()
+		rt.Topic, rt.Partitions = topic, []int32{0, 1, 2}
+		req.Topics = append(req.Topics, rt)
+	}
+	all := map[string]int64{}
+	for _, sh := range w.cl.RequestSharded(w.Context(), req) {
+		resp, ok := sh.Resp.(*kmsg.OffsetFetchResponse)
+		if sh.Err != nil || !ok {
+			continue
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				all[fmt.Sprintf("%s/%d", t.Topic, p.Partition)] = p.Offset
+			}
+		}
+		for _, g := range resp.Groups {
+			for _, t := range g.Topics {
+				for _, p := range t.Partitions {
+					all[fmt.Sprintf("%s/%d", t.Topic, p.Partition)] = p.Offset
+				}
+			}
+		}
+	}
+	return all
 }

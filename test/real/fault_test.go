@@ -55,6 +55,7 @@ type world struct {
 	mutations, changes *harness.Tail
 	// history holds the logs of earlier lives of topics, and the faults.
 	history oracle.History
+	nodes   string // of Elasticsearch, whatever is in between
 	// skipped is what each step was made not to see, by its role.
 	skipped map[string]int64
 	begun   time.Time
@@ -63,7 +64,7 @@ type world struct {
 // newWorld starts n servers on empty engines, and the workload.
 func newWorld(t *testing.T, e *harness.Engines, seed uint64, n int) *world {
 	t.Helper()
-	w := &world{T: t, e: e, random: rand.New(rand.NewPCG(seed, 2)), receiver: harness.NewReceiver(t), begun: time.Now()} //nolint:gosec // repeatable
+	w := &world{T: t, e: e, random: rand.New(rand.NewPCG(seed, 2)), receiver: harness.NewReceiver(t), nodes: e.Search, begun: time.Now()} //nolint:gosec // repeatable
 	e.Reset(t)
 	if e.Search == "" {
 		n = 1 // the embedded store is one process's

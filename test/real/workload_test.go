@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -82,7 +83,8 @@ func newWorkload(t testing.TB, brokers string, seed uint64) *workload {
 	w.clouds, w.close = iter.Pull(play.Options{Copies: 1 << 20}.Records(recorded))
 	w.cl, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.DialTimeout(time.Second), kgo.ProduceRequestTimeout(5*time.Second), kgo.RetryTimeout(2*time.Minute),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.UnknownTopicRetries(-1), kgo.MaxBufferedRecords(100_000))
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.MaxVersions(kversion.V3_5_0()), // topics by name, not by id
+		kgo.UnknownTopicRetries(-1), kgo.MaxBufferedRecords(100_000))
 	if err != nil {
 		t.Fatal(err)
 	}
