@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -13,6 +14,12 @@ import (
 	"github.com/fresnel-search/fresnel/publishers/log"
 	"github.com/fresnel-search/fresnel/publishers/webhook"
 )
+
+// roomyGC is how much garbage, in percent of what lives, piles up before it is
+// collected where a server has a store of its own: little of what it makes lives
+// longer than a batch, so that a collection finds as much to keep whenever it comes.
+// On an embedded store memory is dearer than time.
+const roomyGC = 300
 
 func serveCommand(errs io.Writer) *cobra.Command {
 	var file, cpuProfile string
@@ -39,6 +46,9 @@ processes each: they share the work.`,
 			exe, err := os.Executable()
 			if err != nil {
 				return err
+			}
+			if c.Indexer.Store != configs.StoreSQLite && os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(roomyGC)
 			}
 			return profiled(cpuProfile, func() error {
 				return app.Run(cmd.Context(), app.Options{

@@ -68,7 +68,7 @@ func (l *lab) fresh(f feed) *harness.Server {
 // fill is the first fill of an index: every notification makes a new document. The
 // runs take turns, after one of each that warms the engines up.
 func fill(l *lab, r *report) {
-	f := feed{n: filled}
+	f := feed{n: scaled(filled)}
 	var through, bare, plain []measured
 	parts := ""
 	for round := range rounds + 1 {
@@ -121,7 +121,7 @@ func middle(runs []measured) measured {
 
 // updates has each of some resources change ten times, after they are there.
 func updates(l *lab, r *report) {
-	creates, changes := feed{n: updated}, feed{n: updated, updates: times}
+	creates, changes := feed{n: scaled(updated)}, feed{n: scaled(updated), updates: times}
 	parts := ""
 	var through, bare, plain []measured
 	for round := range rounds {

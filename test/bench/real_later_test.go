@@ -105,6 +105,7 @@ func paced(n, rate int, f func(i int)) {
 // the API that finds its document, and the same of a client that writes the documents
 // into an index of the same refresh interval itself.
 func realSearchable(l *lab, r *report) {
+	timed := scaled(realTimed)
 	s := l.fresh(feed{n: realWarm})
 	l.drain(s, 0, realWarm)
 	cl := l.kafka()
@@ -127,7 +128,7 @@ func realSearchable(l *lab, r *report) {
 		return out, err
 	}}
 	through := api.follow(func() {
-		paced(realTimed, realRate, func(i int) {
+		paced(timed, realRate, func(i int) {
 			p := newPort(realWarm + i)
 			value := p.notification(0)
 			if i%realProbed == 0 {
@@ -165,7 +166,7 @@ func (l *lab) bareSearchable() []time.Duration {
 		}
 		return hits(b)
 	}}
-	docs := l.documents[:min(realTimed, len(l.documents))]
+	docs := l.documents[:min(scaled(realTimed), len(l.documents))]
 	waits := direct.follow(func() {
 		paced(len(docs), realRate, func(i int) {
 			d := docs[i]
@@ -203,7 +204,7 @@ func hits(answer []byte) (ids []string, err error) {
 // backlogs drains a short and a long backlog, then a short one into the index that
 // the long one has made large.
 func backlogs(l *lab, r *report) {
-	small, large, ten := 30_000, 300_000, 10_000
+	small, large, ten := scaled(30_000), scaled(300_000), scaled(10_000)
 	shape := "BENCH_LONG=1: 1 000 000"
 	if long() {
 		small, large, shape = 100_000, 1_000_000, "the long form"

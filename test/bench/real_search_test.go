@@ -111,7 +111,7 @@ func (r *recorder) take() []sent {
 
 const searchConfig = `
 searchapi: {listen: SEARCH_ADDR, identity: {mode: static, tokens_file: tokens.yaml}}
-listener: {kafka: {compression: lz4, session_timeout: 30s, heartbeat_interval: 1s}}
+listener: {throttle_above: 6000, kafka: {compression: lz4, session_timeout: 30s, heartbeat_interval: 1s}}
 indexer: {store: elasticsearch, partitions: 3}
 `
 
@@ -189,5 +189,5 @@ func (l *lab) ask(s *harness.Server, sh shape) int {
 
 // tokenOf is an entry of the tokens file.
 func tokenOf(token, project, role string) string {
-	return fmt.Sprintf("- {sha256: %x, user_id: user-of-%s, project_id: %s, roles: [%s]}\n", sha256.Sum256([]byte(token)), token, project, role)
+	return fmt.Sprintf("- {sha256: %x, user_id: user-of-%s, project_id: %q, roles: [%s]}\n", sha256.Sum256([]byte(token)), token, project, role)
 }

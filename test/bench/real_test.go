@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,16 @@ const (
 
 // long makes the backlog and the index a million instead of some hundred thousand.
 func long() bool { return os.Getenv("BENCH_LONG") != "" }
+
+// scaled is a number of documents, in the share that BENCH_SCALE says: with 0.1 all
+// that is measured is a tenth as long, on a machine that is busy with something else.
+func scaled(n int) int {
+	share, err := strconv.ParseFloat(os.Getenv("BENCH_SCALE"), 64)
+	if err != nil || share <= 0 {
+		return n
+	}
+	return max(200, int(float64(n)*share))
+}
 
 // BenchmarkReal takes all figures, or those that the environment's BENCH names, and
 // prints the table.
@@ -90,10 +101,11 @@ func newLab(b *testing.B) *lab {
 	return l
 }
 
-// config is that of a server for production on one node: nothing is tuned.
+// realConfig is that of a server for production on one node. It has two full batches
+// of each partition wait before the listener does: with fewer, batches stay small.
 const realConfig = `
 searchapi: {listen: SEARCH_ADDR, identity: {mode: none}}
-listener: {kafka: {compression: lz4, session_timeout: 30s, heartbeat_interval: 1s}}
+listener: {throttle_above: 6000, kafka: {compression: lz4, session_timeout: 30s, heartbeat_interval: 1s}}
 indexer: {store: elasticsearch, partitions: 3}
 `
 
