@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/fresnel-search/fresnel/cmd/fresnel/play"
 	"github.com/fresnel-search/fresnel/test/harness"
 )
 
@@ -39,6 +40,37 @@ type Books struct {
 func Settled(t testing.TB, s *harness.Server, n int, token string) Books {
 	t.Helper()
 	return settled(t, []*harness.Server{s}, int64(n), token)
+}
+
+// appended is how many records were played of recordings, each so many times. On a real
+// Kafka it may be more: a producer that got no answer in time repeats.
+func appended(t testing.TB, s *harness.Server, times int, recordings ...string) int {
+	t.Helper()
+	rs, err := play.Load(recordings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topics := map[string]bool{}
+	var sum int64
+	for _, r := range rs {
+		if topics[r.Topic] {
+			continue
+		}
+		topics[r.Topic] = true
+		n, err := harness.Ends(s.Kafka, r.Topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	n := int64(times * len(rs))
+	if sum < n || sum > n && !s.On.IsReal() {
+		t.Fatalf("%d records are in Kafka of %d", sum, n)
+	}
+	if sum > n {
+		t.Logf("%d of %d records were repeated by who played them", sum-n, n)
+	}
+	return int(sum)
 }
 
 // settled is Settled of the processes of one Fresnel together.

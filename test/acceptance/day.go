@@ -18,7 +18,7 @@ func Day(t testing.TB, e *harness.Engines) {
 	}
 	s := e.New(t, Admin).Start()
 	s.Play(recorded)
-	Settled(t, s, Count(t, recorded), "")
+	Settled(t, s, appended(t, s, 1, recorded), "")
 	by := map[string]map[string]day.Object{}
 	for _, d := range Dump(t, s, "") {
 		if by[d.Type] == nil {

@@ -26,7 +26,7 @@ listener: {kafka: {embedded: {listen: KAFKA_ADDR}}}
 	s.File("tokens.yaml", TokenEntry("admin-token", "admin", "adminproject", "admin"))
 	s.Start()
 	s.Play(recorded)
-	Settled(t, s, Count(t, recorded), "admin-token")
+	Settled(t, s, appended(t, s, 1, recorded), "admin-token")
 	all := Dump(t, s, "admin-token")
 	tenants := map[string]string{} // token by project
 	var tokens strings.Builder
