@@ -295,15 +295,16 @@ func (r *rule) sourceVersion(item any) int64 {
 // them through, about undeclared ones.
 func (r *rule) document(n *notification.Notification, item any, id string) map[string]json.RawMessage {
 	fields := make(map[string]json.RawMessage, len(r.fields)+1)
+	var room page
 	for i := range r.fields {
 		b := &r.fields[i]
 		x, said := b.value.get(item, b.typ)
 		if said && (x != true || believed(b.value.believe, n, r.create, r.ownerIn(item))) {
-			fields[b.name] = canonical(x)
+			fields[b.name] = room.canonical(x)
 		}
 	}
 	if _, ok := r.typ.fields["id"]; ok && r.action != actEvent {
-		fields["id"] = canonical(id)
+		fields["id"] = room.canonical(id)
 	}
 	if r.other {
 		r.rest(item, fields)
@@ -311,20 +312,40 @@ func (r *rule) document(n *notification.Notification, item any, id string) map[s
 	return fields
 }
 
+// page is memory that the values of one document share, instead of some for each.
+type page []byte
+
+// canonical is like the function of that name.
+func (p *page) canonical(v any) json.RawMessage {
+	if *p == nil {
+		*p = make([]byte, 0, 1024)
+	}
+	from := len(*p)
+	*p = appendCanonical(*p, v)
+	return json.RawMessage((*p)[from:len(*p):len(*p)])
+}
+
 // rest adds the undeclared members that are scalars, or lists of scalars.
 func (r *rule) rest(item any, fields map[string]json.RawMessage) {
 	m, _ := item.(map[string]any)
+	var names []string
+	for k := range m {
+		if !r.covered[k] {
+			names = append(names, k)
+		}
+	}
+	slices.Sort(names)
 	kept := 0
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	for _, k := range names {
 		if kept == maxOther {
 			return
 		}
-		if r.covered[k] || !plainName(k) || slices.ContainsFunc(r.drop, func(glob string) bool { return match(glob, k) }) {
+		if !plainName(k) || slices.ContainsFunc(r.drop, func(glob string) bool { return match(glob, k) }) {
 			continue
 		}
 		if v := m[k]; v == nil || fit(Keyword, v) != any(unfit{}) {
-			if len(canonical(v)) <= maxText {
-				fields[Other+"."+k] = canonical(v)
+			if text := canonical(v); len(text) <= maxText {
+				fields[Other+"."+k] = text
 				kept++
 			}
 		}
