@@ -32,7 +32,7 @@ func (r *rebuild) handOver(ctx context.Context) error {
 			return r.late(ctx)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !errors.Is(err, errSlow) && !errors.Is(err, errDiffer):
+		case !errors.Is(err, errSlow) && !errors.Is(err, errDiffer) && !errors.Is(err, resource.ErrAgain):
 			return err
 		case try == maxPauses:
 			return fmt.Errorf("%w: %d times: %w; copy faster (without a rate), or when less is written", resource.ErrRejected, try, err)

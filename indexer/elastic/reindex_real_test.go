@@ -146,6 +146,7 @@ func (l *load) write(s *elastic.Store, worker, workers int) {
 			l.mu.Unlock()
 			l.writes.Add(1)
 		}
+		l.breathe(2 * time.Millisecond)
 	}
 }
 
@@ -180,13 +181,18 @@ func (l *load) one(s *elastic.Store, ref resource.Ref, size int) bool {
 			l.conflicts.Add(1)
 		default:
 			l.paused.Add(1)
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-l.ctx.Done():
-			}
+			l.breathe(20 * time.Millisecond)
 		}
 	}
 	return false
+}
+
+// breathe leaves the servers a moment: they share two cores with all of this.
+func (l *load) breathe(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-l.ctx.Done():
+	}
 }
 
 // search expects that no search fails, is partial, or misses many documents.
@@ -209,6 +215,7 @@ func (l *load) search(s *elastic.Store) {
 			return
 		}
 		l.lookups.Add(1)
+		l.breathe(20 * time.Millisecond)
 	}
 }
 
@@ -225,6 +232,7 @@ func (l *load) read(s *elastic.Store) {
 			return
 		}
 		l.lookups.Add(1)
+		l.breathe(20 * time.Millisecond)
 	}
 }
 
