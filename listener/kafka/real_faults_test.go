@@ -27,6 +27,9 @@ func (c *realCluster) testBrokenBrokers(t *testing.T) {
 	consume(t, k2, named("broken", "broken"), f.handler())
 	f.flows(t, time.Minute, 10)
 	phase := func(name string, limit time.Duration, breakIt func(t *testing.T)) {
+		if t.Failed() { // the cluster may not be whole
+			return
+		}
 		t.Run(name, func(t *testing.T) {
 			f.pauses()
 			before := len(loud.all())
@@ -48,14 +51,8 @@ func (c *realCluster) testBrokenBrokers(t *testing.T) {
 		})
 	}
 	phase("leaders move", 10*time.Second, func(t *testing.T) { c.moveLeaders(t, "broken", 6) })
-	coordinator := c.coordinator(t, "broken")
-	phase("the coordinator is killed and comes back", failover, func(t *testing.T) {
-		c.Run(t, nil, "kafka.sh", "kill9", coordinator)
-		f.flows(t, 2*time.Minute, 20)
-		c.Run(t, nil, "kafka.sh", "restart", coordinator)
-	})
-	coordinator = c.coordinator(t, "broken")
 	phase("the coordinator hangs for 40s", failover, func(t *testing.T) {
+		coordinator := c.coordinator(t, "broken")
 		resumed := time.After(40 * time.Second)
 		c.Run(t, nil, "kafka.sh", "pause", coordinator)
 		t.Cleanup(func() { c.Run(t, nil, "kafka.sh", "resume", coordinator) })
@@ -64,6 +61,14 @@ func (c *realCluster) testBrokenBrokers(t *testing.T) {
 		t.Logf("all partitions are read %s after it hangs", time.Since(began).Round(100*time.Millisecond))
 		<-resumed
 		c.Run(t, nil, "kafka.sh", "resume", coordinator)
+	})
+	phase("the coordinator is killed and comes back", failover, func(t *testing.T) {
+		coordinator := c.coordinator(t, "broken")
+		began := time.Now()
+		c.Run(t, nil, "kafka.sh", "kill9", coordinator)
+		f.flows(t, 2*time.Minute, 1)
+		t.Logf("all partitions are read %s after it is killed", time.Since(began).Round(100*time.Millisecond))
+		c.Run(t, nil, "kafka.sh", "restart", coordinator)
 	})
 	f.account(t)
 	if lag, err := k1.Lag(t.Context(), "broken", "broken"); err != nil || lag[stream.Partition{Topic: "broken"}] != 0 {
