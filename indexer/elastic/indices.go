@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 )
@@ -278,6 +279,10 @@ func exists(err error) bool {
 	return errors.As(err, &e) && e.Type == "resource_already_exists_exception"
 }
 
+// createLimit is how long making an index may take at least: the cluster makes many one
+// after the other.
+const createLimit = 2 * time.Minute
+
 // create makes an index with this configuration's shards, replicas and refresh
 // interval, and with its aliases if serve is set.
 func (x *indices) create(ctx context.Context, name string, mapping json.RawMessage, serve bool) error {
@@ -298,7 +303,8 @@ func (x *indices) create(ctx context.Context, name string, mapping json.RawMessa
 	if err != nil {
 		return err
 	}
-	if _, err = x.c.do(ctx, request{method: http.MethodPut, path: "/" + name, body: body}); err != nil {
+	limit := max(x.cfg.Timeout, createLimit)
+	if _, err = x.c.do(ctx, request{method: http.MethodPut, path: "/" + name, body: body, limit: limit}); err != nil {
 		return fmt.Errorf("create index %s: %w", name, err)
 	}
 	return nil

@@ -50,6 +50,7 @@ func eachServer(t *testing.T, f func(t *testing.T, cfg elastic.Config)) {
 func openReal(t testing.TB, cfg elastic.Config, types []*catalog.Type) *elastic.Store {
 	t.Helper()
 	cfg.Prefix = fmt.Sprintf("t%x", rand.Uint64())
+	t.Cleanup(func() { dropAll(t, cfg) })
 	s, err := elastic.Open(t.Context(), cfg, types, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,6 @@ func openReal(t testing.TB, cfg elastic.Config, types []*catalog.Type) *elastic.
 		if err := s.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		dropAll(t, cfg)
 	})
 	return s
 }
@@ -79,6 +79,7 @@ func call(t testing.TB, method, url string, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Close = true // an idle connection would be taken for a leak
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
