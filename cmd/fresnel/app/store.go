@@ -64,7 +64,7 @@ func (s *system) chosenStore(ctx context.Context) (storage, error) {
 	cfg, types := s.Config.Indexer.Elasticsearch, s.catalog.Types()
 	cfg.SearchTimeout = s.Config.SearchAPI.QueryTimeout
 	log := s.Log.With("component", "elastic")
-	err := s.persist(ctx, "the cluster of indexer.elasticsearch", func(ctx context.Context) error {
+	err := s.persist(ctx, "indexer.elasticsearch", func(ctx context.Context) error {
 		first, err := elastic.Open(ctx, cfg, types, nil, nil)
 		if err != nil {
 			return err
@@ -85,7 +85,7 @@ func (s *system) persist(ctx context.Context, what string, try func(context.Cont
 			return err
 		}
 		if text := err.Error(); text != said && ctx.Err() == nil {
-			s.Log.Warn("waiting for "+what, "err", err)
+			s.Log.Warn("waiting for an engine", "part", what, "err", err)
 			said = text
 		}
 		t := time.NewTimer(wait)
