@@ -259,7 +259,7 @@ func notify(topic, event string, at time.Time, payload map[string]any) stream.Re
 // stamped is a notification with a timestamp as given; without one if it is empty.
 func stamped(topic, event, at string, payload map[string]any) stream.Record {
 	message := map[string]any{
-		"message_id": fmt.Sprintf("%s-%s-%s", payload["id"], event, at), "publisher_id": "test", "event_type": event,
+		"message_id": fmt.Sprintf("%s-%s-%s-%s", payload["id"], event, at, payload["name"]), "publisher_id": "test", "event_type": event,
 		"priority": "INFO", "timestamp": at, "payload": payload, "_context": map[string]any{},
 	}
 	if at == "" {
