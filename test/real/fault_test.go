@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ type world struct {
 	// skipped is what each step was made not to see, by its role.
 	skipped map[string]int64
 	begun   time.Time
+	alive   atomic.Int64 // the server that searches are sent to
 }
 
 // newWorld starts n servers on empty engines, and the workload.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -152,9 +153,7 @@ func (g *gate) pass(w http.ResponseWriter, r *http.Request, body []byte, how bre
 		half(w, resp, answer, how)
 		return
 	}
-	for k, v := range resp.Header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	if how == slow {
 		drip(ctx, w, answer)
