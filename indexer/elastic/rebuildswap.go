@@ -32,6 +32,8 @@ func (r *rebuild) handOver(ctx context.Context) error {
 			return r.late(ctx)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case r.cp.Blocked: // still: the next attempt begins with letting writers go on
+			return err
 		case !errors.Is(err, errSlow) && !errors.Is(err, errDiffer) && !errors.Is(err, resource.ErrAgain):
 			return err
 		case try == maxPauses:
