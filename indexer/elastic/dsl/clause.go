@@ -2,6 +2,7 @@ package dsl
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
@@ -33,7 +34,7 @@ func (c typeCompiler) node(n query.Node, at place) any {
 	case query.Terms:
 		return c.terms(n, at.in("terms."+n.Field))
 	case query.IDs:
-		return c.ids(n, at)
+		return c.ids(n)
 	case query.Exists:
 		return c.exists(n, at)
 	case query.Range:
@@ -110,12 +111,10 @@ func (c typeCompiler) meta(field string, vs []query.Value, boost float64, at pla
 	}
 	switch {
 	case field == "_id", field == "id" && !c.known(field, at.nested):
-		return c.ids(query.IDs{Values: texts, Boost: boost}, at), true
+		return c.ids(query.IDs{Values: texts, Boost: boost}), true
 	case field == "_type":
-		for _, s := range texts {
-			if s == c.ix.typ.Name {
-				return matchAll(boosted(boost)), true
-			}
+		if slices.Contains(texts, c.ix.typ.Name) {
+			return matchAll(boosted(boost)), true
 		}
 		return nil, true
 	}
@@ -124,7 +123,7 @@ func (c typeCompiler) meta(field string, vs []query.Value, boost float64, at pla
 
 // ids asks for documents by id. Elements of nested fields have the identity of their
 // document too, and nothing else of it.
-func (c typeCompiler) ids(n query.IDs, at place) any {
+func (c typeCompiler) ids(n query.IDs) any {
 	asked := len(n.Types) == 0
 	for _, t := range n.Types {
 		asked = asked || t == c.ix.typ.Name

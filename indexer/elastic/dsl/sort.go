@@ -85,14 +85,14 @@ func (k Key) clashes(o Key, other *Index) bool {
 	case k.by != byField:
 		return false
 	case o.by == byField:
-		return k.field != o.field || k.kind != o.kind && !(k.kind.whole() && o.kind.whole())
+		return k.field != o.field || k.kind != o.kind && (!k.kind.number() || !o.kind.number())
 	}
 	_, there := other.kinds[strings.TrimSuffix(k.field, "."+layout.Raw)]
 	return there || o.by == byLeaf
 }
 
-// whole reports whether values are numbers that servers compare across indices.
-func (k kind) whole() bool { return k == long || k == double }
+// number reports whether values are numbers that servers compare across indices.
+func (k kind) number() bool { return k == long || k == double }
 
 // joined are the keys for a search of several indices.
 func joined(keys [][]Key, members []int) []Key {

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/indexer/resource/wire"
@@ -39,8 +40,6 @@ func ReadHit(r *wire.Reader) resource.Document {
 		}
 		return true
 	})
-	for name, v := range kept {
-		d.Fields[name] = v
-	}
+	maps.Copy(d.Fields, kept)
 	return d
 }
