@@ -335,7 +335,7 @@ func FuzzTextOfACallerIsNeverSyntax(f *testing.F) {
 		f.Add(s, "metadata."+s)
 	}
 	allowed := map[string]bool{}
-	for _, name := range strings.FieldsSeq(`size from sort timeout track_total_hits track_scores query bool must filter should must_not minimum_should_match boost
+	for name := range strings.FieldsSeq(`size from sort timeout track_total_hits track_scores query bool must filter should must_not minimum_should_match boost
 		term terms value case_insensitive range gt gte lt lte format prefix wildcard regexp flags match operator match_phrase match_phrase_prefix slop
 		max_expansions constant_score dis_max queries match_all ids values exists field nested path score_mode ignore_unmapped order missing unmapped_type
 		numeric_type mode type id _score _script script lang source params fields max _index live readers leaves veiled_leaves
