@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -186,7 +189,7 @@ func (s *Store) run(ctx context.Context, req *query.Request, plan *dsl.Plan, in 
 		}
 		body, err := s.c.do(ctx, request{
 			method: http.MethodPost, path: "/" + strings.Join(aliases, ",") + "/_search", body: part.Body, limit: left,
-			query: url.Values{"allow_partial_search_results": {"true"}},
+			query: url.Values{"allow_partial_search_results": {"true"}, "preference": {preferred(req.Scope)}},
 		})
 		if err != nil {
 			return res, err
@@ -199,6 +202,17 @@ func (s *Store) run(ctx context.Context, req *query.Request, plan *dsl.Plan, in 
 		s.log.Warn("shards did not answer a search", "count", m.failed, "err", strings.Join(m.failures, ", "))
 	}
 	return m.result(limit)
+}
+
+// preferred sends all who see the same to the same copy of each shard, as long as it
+// is there: copies refresh at different moments, so that what one has shown could be
+// missing, or older, in the next answer of another.
+func preferred(s *query.Scope) string {
+	h := fnv.New64a()
+	for _, p := range s.Principals {
+		_, _ = io.WriteString(h, string(p)+"\n")
+	}
+	return "s" + strconv.FormatUint(h.Sum64(), 16)
 }
 
 // searchError makes of a failure what may be told: nothing that the server said.

@@ -126,6 +126,29 @@ func TestSearchThatShardsDidNotAnswerIsPartialAndSaysSo(t *testing.T) {
 	}
 }
 
+// Copies of a shard refresh at different moments: who is sent to another one each time
+// sees resources vanish and come back.
+func TestSearchesOfTheSamePeopleGoToTheSameCopies(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var sent []string
+	s, _ := openFake(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		sent = append(sent, r.URL.Query().Get("preference"))
+		fmt.Fprintf(w, oneHit, false, 2, 0)
+	})
+	for _, project := range []resource.Principal{"project:a", "project:b", "project:a"} {
+		if _, err := s.Search(t.Context(), ask(&query.Scope{Principals: []resource.Principal{project}})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := len(sent) / 3
+	if n == 0 || sent[0] == "" || strings.HasPrefix(sent[0], "_") || sent[0] != sent[2*n] || sent[0] == sent[n] {
+		t.Errorf("searches of a, b and a preferred %q", sent)
+	}
+}
+
 func TestNoErrorQuotesWhatTheServerSaid(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
