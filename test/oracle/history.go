@@ -126,6 +126,7 @@ func (h *History) Monotone(t testing.TB) {
 			continue
 		case gone[s.Ref] != Sighting{}:
 			t.Errorf("%s: gone at %s, back at %s with revision %d", s.Ref, clock(gone[s.Ref].At), clock(s.At), s.Revision)
+			delete(gone, s.Ref) // said once
 		case s.Revision < was.Revision:
 			t.Errorf("%s: revision %d at %s, %d at %s", s.Ref, was.Revision, clock(was.At), s.Revision, clock(s.At))
 		}
