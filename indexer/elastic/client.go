@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -94,12 +95,24 @@ func newClient(cfg Config) (*client, error) {
 		}
 		urls[i] = u
 	}
-	es, err := elastictransport.New(elastictransport.Config{
-		UserAgent: "fresnel", URLs: urls, Username: cfg.Username, Password: cfg.Password.Reveal(), APIKey: cfg.APIKey.Reveal(),
-		CompressRequestBody: cfg.Compress, CompressRequestBodyLevel: 1, PoolCompressor: true,
-		DisableRetry: len(urls) < 2, MaxRetries: len(urls) - 1, RetryOnError: elsewhere,
-		RetryOnStatus: []int{http.StatusBadGateway}, Transport: t,
-	})
+	options := []elastictransport.Option{
+		elastictransport.WithUserAgent("fresnel"), elastictransport.WithURLs(urls...), elastictransport.WithTransport(t),
+	}
+	if cfg.Username != "" {
+		options = append(options, elastictransport.WithBasicAuth(cfg.Username, cfg.Password.Reveal()))
+	}
+	if !cfg.APIKey.Empty() {
+		options = append(options, elastictransport.WithAPIKey(cfg.APIKey.Reveal()))
+	}
+	if cfg.Compress {
+		options = append(options, elastictransport.WithCompression(gzip.BestSpeed))
+	}
+	if len(urls) < 2 {
+		options = append(options, elastictransport.WithDisableRetry())
+	} else {
+		options = append(options, elastictransport.WithRetry(len(urls)-1, http.StatusBadGateway), elastictransport.WithRetryOnError(elsewhere))
+	}
+	es, err := elastictransport.NewClient(options...)
 	if err != nil {
 		return nil, fmt.Errorf("elasticsearch transport: %w", err)
 	}
@@ -169,8 +182,7 @@ func lost(ctx context.Context, limit time.Duration, err error) error {
 		}
 		return cause
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the URL
 	}
 	return fmt.Errorf("no answer: %w", err)

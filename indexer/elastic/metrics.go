@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 	}
 	for o := range outcomes {
-		m.items.WithLabelValues(outcome(o).String())
+		m.items.WithLabelValues(o.String())
 	}
 	if reg != nil {
 		reg.MustRegister(m.bulk, m.items, m.splits, m.blocked)

@@ -53,20 +53,10 @@ type writing struct {
 func (w *writing) add(ctx context.Context, i int) error {
 	d := &w.docs[i]
 	ix, err := w.s.index(ctx, d.Ref.Type)
-	switch {
-	case w.s.types[d.Ref.Type] == nil:
-		w.out[i].Err = fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
-		return nil
-	case errors.Is(err, errMissing):
-		w.out[i].Err = w.s.unavailable(slug(d.Ref.Type), err)
-		return nil
-	case err != nil:
+	if err != nil && w.s.types[d.Ref.Type] != nil && !errors.Is(err, errMissing) {
 		return err
-	case d.Ref.ID == "" || len(d.Ref.ID) > MaxID:
-		w.out[i].Err = fmt.Errorf("%s: %w: its id has %d bytes, and must have from 1 to %d", d.Ref.Type, resource.ErrRejected, len(d.Ref.ID), MaxID)
-		return nil
-	case d.Version != 0 && !placeOf(d.Version).of(ix):
-		w.out[i].Err = fmt.Errorf("%s: %w: it was loaded from another generation", d.Ref, resource.ErrConflict)
+	}
+	if w.out[i].Err = w.obstacle(d, ix, err); w.out[i].Err != nil {
 		return nil
 	}
 	k := put
@@ -83,6 +73,22 @@ func (w *writing) add(ctx context.Context, i int) error {
 	w.b.source(body)
 	w.at = append(w.at, i)
 	return nil
+}
+
+// obstacle is why a document is not even sent; err is that there is no index for it.
+func (w *writing) obstacle(d *resource.Document, ix *index, err error) error {
+	switch {
+	case w.s.types[d.Ref.Type] == nil:
+		return fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
+	case err != nil:
+		return w.s.unavailable(slug(d.Ref.Type), err)
+	case d.Ref.ID == "" || len(d.Ref.ID) > MaxID:
+		return fmt.Errorf("%s: %w: its id has %d bytes, and must have from 1 to %d", d.Ref.Type, resource.ErrRejected, len(d.Ref.ID), MaxID)
+	case d.Version != 0 && !placeOf(d.Version).of(ix):
+		return fmt.Errorf("%s: %w: it was loaded from another generation", d.Ref, resource.ErrConflict)
+	default:
+		return nil
+	}
 }
 
 // flush sends what there is.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
@@ -119,9 +120,7 @@ func (s *system) read(r *wire.Reader, d *resource.Document) {
 
 // finish puts the kept values over what was indexed of them, and decodes the state.
 func (s *system) finish(d *resource.Document) error {
-	for name, v := range s.kept {
-		d.Fields[name] = v
-	}
+	maps.Copy(d.Fields, s.kept)
 	state, err := base64.StdEncoding.DecodeString(s.state)
 	if err == nil {
 		d.State, err = resource.DecodeState(state, d.Fields)

@@ -109,6 +109,7 @@ func (f *Field) indexed(v any) (any, bool) {
 		return out, len(out) > 0
 	case catalog.Flattened:
 		return v, true
+	default:
 	}
 	out := []any{}
 	for _, one := range scalars(v) {
