@@ -85,8 +85,11 @@ func (c *crashes) round(crash string, after time.Duration) {
 			case <-ctx.Done():
 			}
 		}()
-		if c.h.Play(ctx, c.s.Kafka, cloud) == nil {
+		err := c.h.Play(ctx, c.s.Kafka, cloud)
+		if err == nil {
 			cloud = nil
+		} else if ctx.Err() == nil {
+			c.t.Fatalf("the server runs, but: %v", err)
 		}
 		cancel()
 	}

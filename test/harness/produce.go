@@ -13,11 +13,11 @@ import (
 // After an error some may have been appended.
 func Produce(ctx context.Context, broker string, records []stream.Record) error {
 	cl, err := kgo.NewClient(seeds(broker), kgo.AllowAutoTopicCreation(), kgo.DialTimeout(time.Second),
-		kgo.DisableIdempotentWrite(), kgo.RecordDeliveryTimeout(5*time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
+		kgo.DisableIdempotentWrite(), kgo.RecordDeliveryTimeout(30*time.Second), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	context.AfterFunc(ctx, cl.Close) // a context alone does not end every wait of the client
 	out := make([]*kgo.Record, len(records))
