@@ -240,7 +240,7 @@ func (l *lab) meter(all int, done func() (int, error), each func(progress)) []pr
 	l.Helper()
 	ctx, cancel := context.WithTimeoutCause(l.Context(), 20*time.Minute, errors.New("20 minutes are over"))
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	var series []progress
 	for ctx.Err() == nil {
