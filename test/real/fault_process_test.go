@@ -99,7 +99,7 @@ func TestServersThatComeAndGoKeepNoPartitionWaiting(t *testing.T) { // F4, and F
 	})
 }
 
-// bury tells of images that are created and deleted, and waits until they are gone.
+// bury tells of images that are created and deleted.
 func (w *world) bury(n int) (dead []string) {
 	w.Helper()
 	var all []stream.Record
@@ -110,7 +110,6 @@ func (w *world) bury(n int) (dead []string) {
 			notify(lifeTopics[0], "image.delete", w.base.Add(time.Second), image(id, "alive", 1)))
 	}
 	w.tell(all...)
-	w.flush()
 	return dead
 }
 
