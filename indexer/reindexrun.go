@@ -97,10 +97,9 @@ func (r *Reindexer) run(ctx context.Context, typ string) error {
 	for failed := 0; ; {
 		before := job.Progress
 		err := a.once(ctx)
-		if ctx.Err() != nil {
-			return nil // not ours any more, or not now
-		}
 		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // not ours any more, or not now
 		case err == nil && !job.Keep && len(job.Old) > 0:
 			return a.end(ctx, record.ReindexServed, "")
 		case err == nil:

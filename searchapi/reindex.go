@@ -131,8 +131,7 @@ func reindexRequest(body io.Reader) (q ReindexRequest, err error) {
 	dec := json.NewDecoder(http.MaxBytesReader(nil, io.NopCloser(body), 64<<10))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&q); err != nil && !errors.Is(err, io.EOF) {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return q, err
 		}
 		return q, &query.Error{Path: "body", Detail: strings.TrimPrefix(err.Error(), "json: ") + "; allowed here: types, dry_run, force, rate, keep, grace"}

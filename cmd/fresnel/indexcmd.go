@@ -29,8 +29,7 @@ func (e exit) Unwrap() error { return e.error }
 
 // exitCode is the exit code that an error asks for.
 func exitCode(err error) int {
-	var e exit
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[exit](err); ok {
 		return e.code
 	}
 	return 1

@@ -251,8 +251,8 @@ func (o *reindexOptions) abortAll(ctx context.Context) error {
 		return err
 	}
 	err := o.wait(ctx, asked)
-	if exitCode(err) == exitAborted && err != nil {
-		return nil // that was what was asked for
+	if exitCode(err) == exitAborted {
+		err = nil // that was what was asked for
 	}
 	return err
 }

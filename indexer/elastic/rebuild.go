@@ -340,7 +340,10 @@ func wait(ctx context.Context, d time.Duration) error {
 // Undo deletes the new index and lets writers go on, unless the new one serves.
 func (s *Store) Undo(ctx context.Context, job *record.Reindex) error {
 	r, err := s.rebuilding(job, nil)
-	if err != nil || r.cp.To == 0 {
+	if err != nil {
+		return err
+	}
+	if r.cp.To == 0 {
 		return nil // nothing was begun that could be undone
 	}
 	found, err := s.indices.list(ctx, r.slug)
