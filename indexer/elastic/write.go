@@ -51,15 +51,36 @@ type writing struct {
 
 // add puts a document into the bulk, or answers for it. The error is for all.
 func (w *writing) add(ctx context.Context, i int) error {
-	d := &w.docs[i]
-	ix, err := w.s.index(ctx, d.Ref.Type)
-	if err != nil && w.s.types[d.Ref.Type] != nil && !errors.Is(err, errMissing) {
-		return err
-	}
-	if w.out[i].Err = w.obstacle(d, ix, err); w.out[i].Err != nil {
+	ix, err := w.s.index(ctx, w.docs[i].Ref.Type)
+	if why := w.obstacle(&w.docs[i], ix, err); why != nil {
+		w.out[i].Err = why
 		return nil
 	}
-	k := put
+	if err == nil {
+		w.out[i].Err = w.put(i, ix)
+	}
+	return err
+}
+
+// obstacle is why a document is not even encoded; err is why there is no index for it.
+func (w *writing) obstacle(d *resource.Document, ix *index, err error) error {
+	switch {
+	case w.s.types[d.Ref.Type] == nil:
+		return fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
+	case errors.Is(err, errMissing):
+		return w.s.unavailable(slug(d.Ref.Type), err)
+	case d.Ref.ID == "" || len(d.Ref.ID) > MaxID:
+		return fmt.Errorf("%s: %w: its id has %d bytes, and must have from 1 to %d", d.Ref.Type, resource.ErrRejected, len(d.Ref.ID), MaxID)
+	case err == nil && d.Version != 0 && !placeOf(d.Version).of(ix):
+		return fmt.Errorf("%s: %w: it was loaded from another generation", d.Ref, resource.ErrConflict)
+	default:
+		return nil
+	}
+}
+
+// put appends a document to the bulk; the error wraps ErrRejected, and is its own.
+func (w *writing) put(i int, ix *index) error {
+	d, k := &w.docs[i], put
 	if d.Version == 0 {
 		k = create
 	}
@@ -67,28 +88,11 @@ func (w *writing) add(ctx context.Context, i int) error {
 	body, err := ix.layout.Encode(w.b.body, d, w.now)
 	if err != nil {
 		w.b.undo()
-		w.out[i].Err = err
-		return nil
+		return err
 	}
 	w.b.source(body)
 	w.at = append(w.at, i)
 	return nil
-}
-
-// obstacle is why a document is not even sent; err is that there is no index for it.
-func (w *writing) obstacle(d *resource.Document, ix *index, err error) error {
-	switch {
-	case w.s.types[d.Ref.Type] == nil:
-		return fmt.Errorf("%s: %w: %w", d.Ref, resource.ErrRejected, err)
-	case err != nil:
-		return w.s.unavailable(slug(d.Ref.Type), err)
-	case d.Ref.ID == "" || len(d.Ref.ID) > MaxID:
-		return fmt.Errorf("%s: %w: its id has %d bytes, and must have from 1 to %d", d.Ref.Type, resource.ErrRejected, len(d.Ref.ID), MaxID)
-	case d.Version != 0 && !placeOf(d.Version).of(ix):
-		return fmt.Errorf("%s: %w: it was loaded from another generation", d.Ref, resource.ErrConflict)
-	default:
-		return nil
-	}
 }
 
 // flush sends what there is.
