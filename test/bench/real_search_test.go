@@ -118,6 +118,7 @@ indexer: {store: elasticsearch, partitions: 3}
 // searches asks each shape of the API and, in turns, sends what the API sent to
 // Elasticsearch for it there directly.
 func searches(l *lab, r *report) {
+	searched, asked := max(9_100, scaled(searched)), scaled(asked*10)/10
 	s := l.fresh(feed{n: searched})
 	l.drain(s, 0, searched)
 	l.on.Refresh(l.B)
