@@ -28,6 +28,7 @@ var (
 	errTooLarge     = errors.New("the request is too large")
 	errMethod       = errors.New("method not allowed")
 	errNotServed    = errors.New("this process does not serve that")
+	errStarting     = errors.New("this process is starting; try again")
 )
 
 // problem is RFC 9457's problem details. Legacy is what python-searchlightclient
@@ -84,6 +85,8 @@ func problemOf(err error) problem {
 		return newProblem("busy", http.StatusTooManyRequests, errBusy.Error())
 	case is(errQueryTimeout, context.DeadlineExceeded):
 		return newProblem("timeout", http.StatusGatewayTimeout, errQueryTimeout.Error()+"; ask for less")
+	case is(errStarting):
+		return newProblem("unavailable", http.StatusServiceUnavailable, errStarting.Error())
 	case is(resource.ErrAgain, context.Canceled):
 		return newProblem("unavailable", http.StatusServiceUnavailable, "the index is busy; try again")
 	}

@@ -53,6 +53,7 @@ type Deps struct {
 	Indices       Indices             // optional
 	Status        func() Status       // optional
 	Ready         func() []Part       // optional: nothing but the API itself can fail
+	Starting      bool                // what stands below the API is not there yet: 503
 	Metrics       prometheus.Gatherer // optional
 	Registerer    prometheus.Registerer
 	Log           *slog.Logger
@@ -170,6 +171,10 @@ func (s *Server) routes() http.Handler {
 	e.GET("/readyz", s.ready)
 	if s.deps.Metrics != nil {
 		e.GET("/metrics", s.prometheus())
+	}
+	if s.deps.Starting {
+		e.NoRoute(func(c *gin.Context) { s.fail(c, errStarting) })
+		return e
 	}
 	search, oneResource := s.search, s.oneResource
 	if s.deps.Searcher == nil {

@@ -442,3 +442,17 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// Who asks a server that is not there yet must not take what it cannot know for gone.
+func TestServerThatIsStartingKnowsNothingOfResources(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Starting = true })
+	for _, what := range []string{"GET /v1/resources/OS::Nova::Server/a", "GET /v1/search", "GET /v1/admin/books"} {
+		if w, _ := ask(t, srv, "root", what, ""); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s, want 503 and Retry-After", what, w.Code, w.Body)
+		}
+	}
+	if w, _ := ask(t, srv, "", "GET /healthz", ""); w.Code != 200 {
+		t.Errorf("health: %d", w.Code)
+	}
+}

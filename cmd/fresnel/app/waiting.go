@@ -38,7 +38,7 @@ func (s *system) openWaitingRoom(ctx context.Context) (*waitingRoom, error) {
 		return w, nil
 	}
 	srv, err := searchapi.New(s.Config.SearchAPI.Config, searchapi.Deps{
-		Catalog: s.catalog, Identity: identity.None{}, Ready: w.parts, Metrics: s.reg,
+		Catalog: s.catalog, Identity: identity.None{}, Starting: true, Ready: w.parts, Metrics: s.reg,
 		Log: s.Log.With("component", "searchapi"),
 	})
 	if err != nil {
