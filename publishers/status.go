@@ -21,6 +21,7 @@ var (
 // The conditions of a subscription.
 const (
 	Working   = "working"
+	Starting  = "starting"  // its state is not loaded: what is said of it counts nothing yet
 	Probing   = "probing"   // its breaker is open: one delivery at a time looks whether the destination is back
 	Suspended = "suspended" // it waits for Resume
 	Fenced    = "fenced"    // another process serves it
@@ -60,6 +61,9 @@ func (e *Engine) Status() []SubscriptionStatus {
 	all := make([]SubscriptionStatus, 0, len(e.subs))
 	for _, s := range e.subs {
 		st := s.status()
+		if heads == nil && st.Condition == Working {
+			st.Condition = Starting
+		}
 		for _, h := range heads {
 			next, _ := s.next(h.partition.ID)
 			st.Lag += max(h.at()-next, 0)
