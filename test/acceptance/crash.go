@@ -43,7 +43,7 @@ func Crashes(t testing.TB, e *harness.Engines, plan CrashPlan) {
 	h := NewHistory(t)
 	c := &crashes{t: t, h: h, s: e.New(t, h.Config())}
 	c.s.Start()
-	h.Watch(c.s.Kafka)
+	h.Begin(c.s)
 	c.s.Kill()
 	for _, p := range plan.Points {
 		for _, nth := range plan.Nth {

@@ -68,9 +68,13 @@ func NewHistory(t testing.TB) *History {
 // Config is Delivering to the receiver of this history.
 func (h *History) Config() string { return Quote(Delivering, "RECEIVER", h.receiver.URL) }
 
-// Watch begins to read the logs, from their start.
-func (h *History) Watch(brokers string) {
+// Begin waits until a process delivers, and begins to read the logs, from their start.
+// A subscription begins at the end of the change log, when a process first delivers for
+// it: what changes before is not delivered.
+func (h *History) Begin(processes ...*harness.Server) {
 	h.t.Helper()
+	harness.Eventually(h.t, "a process delivers", func() error { return delivered(processes) })
+	brokers := processes[0].Kafka
 	h.mutations = harness.NewTail(h.t, brokers, "fresnel.mutations")
 	h.changes = harness.NewTail(h.t, brokers, "fresnel.changes")
 }
@@ -140,7 +144,7 @@ func delivered(processes []*harness.Server) error {
 			errs = append(errs, err)
 			continue
 		}
-		if len(a.Subscriptions) != 1 || a.Subscriptions[0].State == "standby" {
+		if len(a.Subscriptions) != 1 || a.Subscriptions[0].State != "working" {
 			errs = append(errs, fmt.Errorf("%+v", a))
 			continue
 		}

@@ -169,7 +169,7 @@ func (w *world) delivered() error {
 			errs = append(errs, err)
 			continue
 		}
-		if len(a.Subscriptions) == 1 && a.Subscriptions[0].State != "standby" {
+		if len(a.Subscriptions) == 1 && a.Subscriptions[0].State == "working" {
 			if s := a.Subscriptions[0]; s.Lag != 0 || s.Parked != 0 || s.Counters["open"] != 0 {
 				return fmt.Errorf("subscription %+v", s)
 			}

@@ -24,7 +24,7 @@ func TestRollingRestartOfSplitRolesUnderLoadLosesNothing(t *testing.T) {
 	for _, s := range processes {
 		s.WaitReady()
 	}
-	h.Watch(e.Kafka)
+	h.Begin(processes...)
 	ctx, enough := context.WithCancel(t.Context())
 	played := make(chan error)
 	go func() {
