@@ -73,7 +73,7 @@ func (l *load) write(s *elastic.Store, worker, workers int) {
 // conflict.
 func (l *load) one(s *elastic.Store, ref resource.Ref, size int) bool {
 	for l.ctx.Err() == nil {
-		docs, err := s.Load(l.ctx, []resource.Ref{ref})
+		docs, err := s.Load(l.t.Context(), []resource.Ref{ref})
 		if err != nil {
 			l.paused.Add(1)
 			continue
@@ -86,7 +86,8 @@ func (l *load) one(s *elastic.Store, ref resource.Ref, size int) bool {
 		}
 		d.Fields["size"] = json.RawMessage(fmt.Sprint(size))
 		d.Deleted = rand.IntN(20) == 0
-		out, err := s.Write(l.ctx, []resource.Document{d})
+		// Not cut off at the end: what became of it must be known.
+		out, err := s.Write(l.t.Context(), []resource.Document{d})
 		if err == nil {
 			err = out[0].Err
 		}
