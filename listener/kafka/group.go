@@ -35,6 +35,7 @@ type group struct {
 
 	mu      sync.Mutex
 	topics  map[string]listed // joined for
+	idle    bool              // no topic to read is there
 	workers map[stream.Partition]*worker
 	lags    map[stream.Partition]int64 // of the whole group, when last asked
 	outside outside
@@ -128,10 +129,12 @@ func (g *group) awaitTopics(ctx context.Context) map[string]listed {
 		if time.Since(began) < leaderless {
 			maps.DeleteFunc(found, func(name string, t listed) bool { return !t.whole && g.joined(name) == 0 })
 		}
-		if len(found) > 0 {
-			g.mu.Lock()
+		g.mu.Lock()
+		if g.idle = len(found) == 0 && err == nil; len(found) > 0 {
 			g.topics = found
-			g.mu.Unlock()
+		}
+		g.mu.Unlock()
+		if len(found) > 0 {
 			return found
 		}
 		if err == nil && !said {

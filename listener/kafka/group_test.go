@@ -225,7 +225,7 @@ func TestGroupWaitsForATopicAndPicksUpMore(t *testing.T) {
 	c := newClient(t, startBroker(t, t.TempDir()).Addr())
 	var s seen
 	consume(t, c, matching("g", `^n\.`), s.handler())
-	eventually(t, time.Second, "running without topics", func() bool { return c.Status("g").Running })
+	eventually(t, time.Second, "running without topics, and saying so", func() bool { st := c.Status("g"); return st.Running && st.Idle })
 	if st := c.Status("g"); len(st.Topics) != 0 {
 		t.Errorf("status = %+v, want no topic yet", st)
 	}
@@ -233,8 +233,8 @@ func TestGroupWaitsForATopicAndPicksUpMore(t *testing.T) {
 	eventually(t, 10*time.Second, "first topic read", func() bool { return len(s.all()) == 1 })
 	produce(t, c, stream.Record{Topic: "n.two", Partition: -1, Value: []byte("2")}, stream.Record{Topic: "other", Partition: -1, Value: []byte("3")})
 	eventually(t, 10*time.Second, "second topic read", func() bool { return len(s.all()) == 2 })
-	if got := s.all(); !slices.Equal(got, []string{"1", "2"}) {
-		t.Errorf("read %q", got)
+	if got := s.all(); !slices.Equal(got, []string{"1", "2"}) || c.Status("g").Idle {
+		t.Errorf("read %q, status %+v", got, c.Status("g"))
 	}
 }
 

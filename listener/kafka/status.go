@@ -15,6 +15,7 @@ import (
 // GroupStatus is what a group is doing.
 type GroupStatus struct {
 	Running    bool // Consume runs
+	Idle       bool // none of its topics is there, or may be seen by this user
 	Topics     []string
 	Partitions []PartitionStatus // assigned to this process
 	// Behind tells by topic how far the whole group is behind, other processes
@@ -88,7 +89,7 @@ func (c *Client) Status(groupID string) GroupStatus {
 func (g *group) status(now time.Time) GroupStatus {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := GroupStatus{Running: true, Topics: slices.Sorted(maps.Keys(g.topics))}
+	s := GroupStatus{Running: true, Idle: g.idle, Topics: slices.Sorted(maps.Keys(g.topics))}
 	lags := maps.Clone(g.lags)
 	if lags == nil {
 		lags = map[stream.Partition]int64{}

@@ -60,6 +60,9 @@ func (s *system) readiness() []searchapi.Part {
 func (s *system) consumer(name, group string) {
 	s.noted(name, func() (string, error) {
 		st := s.kafka.Status(group)
+		if st.Idle {
+			return "waits for a topic to read: none as configured is there, or this user may describe none", failing(st)
+		}
 		return st.Lags(time.Now()), failing(st)
 	})
 	s.degrades(name+" progress", func() error { return s.kafka.Status(group).Stuck })

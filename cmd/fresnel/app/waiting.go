@@ -86,7 +86,7 @@ func (w *waitingRoom) during(ctx context.Context, st step) error {
 	err := st.start(ctx)
 	close(done)
 	talking.Wait()
-	if err != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.Is(err, context.Cause(ctx)) {
 		err = errors.Join(context.Cause(ctx), err)
 	}
 	return err
