@@ -89,7 +89,11 @@ func TestServersThatComeAndGoKeepNoPartitionWaiting(t *testing.T) { // F4, and F
 		})
 		w.pass(time.Until(died.Add(62 * time.Second)))
 		w.dig(dead)
-		for p, d := range idle() {
+		waits := idle()
+		if len(waits) != 3*len(lifeTopics) {
+			w.Errorf("only of partitions %v was it seen what is committed", waits)
+		}
+		for p, d := range waits {
 			w.Logf("partition %s waited for at most %s", p, d.Round(100*time.Millisecond))
 			if d > 10*time.Second {
 				w.Errorf("partition %s waited for %s", p, d)
