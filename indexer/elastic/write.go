@@ -52,14 +52,19 @@ type writing struct {
 // add puts a document into the bulk, or answers for it. The error is for all.
 func (w *writing) add(ctx context.Context, i int) error {
 	ix, err := w.s.index(ctx, w.docs[i].Ref.Type)
-	if why := w.obstacle(&w.docs[i], ix, err); why != nil {
-		w.out[i].Err = why
+	if w.refuse(i, ix, err) {
 		return nil
 	}
 	if err == nil {
 		w.out[i].Err = w.put(i, ix)
 	}
 	return err
+}
+
+// refuse answers for a document that is not even encoded, and reports whether it did.
+func (w *writing) refuse(i int, ix *index, err error) bool {
+	w.out[i].Err = w.obstacle(&w.docs[i], ix, err)
+	return w.out[i].Err != nil
 }
 
 // obstacle is why a document is not even encoded; err is why there is no index for it.
