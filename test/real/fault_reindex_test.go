@@ -19,7 +19,13 @@ func TestReindexThatIsKilledGoesOnAndNoSearchFails(t *testing.T) { // F14
 		w.pass(5 * time.Second)
 		stop := w.searches()
 		w.fault("images are indexed anew, and each server dies meanwhile", func() {
-			w.servers[1].MustRun("reindex", "--force", "--detach", "--rate", "200", "--grace", "1s", imageType)
+			harness.Eventually(t, "the reindex is asked for", func() error {
+				out, err := w.servers[1].Run("reindex", "--force", "--detach", "--rate", "200", "--grace", "1s", imageType)
+				if err != nil {
+					err = fmt.Errorf("%w: %s", err, out)
+				}
+				return err
+			})
 			for n := range w.servers {
 				w.pass(w.between(200*time.Millisecond, 2*time.Second))
 				w.alive.Store(int64(1 - n))
@@ -72,9 +78,13 @@ func (w *world) searches() func() int {
 			}
 		}
 	})
-	return func() int {
+	stop := sync.OnceFunc(func() {
 		close(ended)
 		done.Wait()
+	})
+	w.Cleanup(stop) // before the servers end
+	return func() int {
+		stop()
 		return int(n.Load())
 	}
 }
