@@ -23,7 +23,9 @@ fetch() {
   esac
   unpacked "$artifact" "$1" '*/elasticsearch/*' || return 1
   local home; home=$(dirname "$(find "$1" -maxdepth 3 -type d -name lib | head -1)")
-  mv "$home"/* "$1/" && mkdir -p "$1/plugins" "$1/logs" || return 1
+  mv "$home"/* "$1/" || return 1
+  rmdir "$home" "$(dirname "$home")"
+  mkdir -p "$1/plugins" "$1/logs"
   cat >"$1/bin/elasticsearch" <<'S'
 #!/bin/bash
 # Takes the place of the script that the zip lacks.
