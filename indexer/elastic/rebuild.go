@@ -206,7 +206,7 @@ func (r *rebuild) takeTurn(ctx context.Context) error {
 	if err := r.s.ask(ctx, request{method: http.MethodGet, path: "/" + r.from() + "/_alias"}, &answer); err != nil {
 		return fmt.Errorf("aliases of %s: %w", r.from(), err)
 	}
-	next := r.from() + "-turn-" + strings.ToLower(rand.Text())
+	next := r.newTurn()
 	actions := []any{action("add", r.from(), next)}
 	for name := range answer[r.from()].Aliases {
 		if strings.HasPrefix(name, r.from()+"-turn-") {
@@ -249,11 +249,14 @@ func (r *rebuild) target(ctx context.Context) error {
 	}
 	at := slices.IndexFunc(found[r.slug], func(st standing) bool { return st.generation == r.cp.To })
 	if at >= 0 {
+		if found[r.slug][at].serves { // somebody's swap came before we had the turn
+			return fmt.Errorf("index %s serves by now: %w", r.to(), resource.ErrAgain)
+		}
 		have := found[r.slug][at].layout
 		if have != nil && len(layout.Diff(have, r.want)) == 0 && len(r.cp.Copied) > 0 {
 			return nil
 		}
-		if err := r.s.deleteIndex(ctx, r.to()); err != nil {
+		if err := r.discard(ctx); err != nil {
 			return err
 		}
 	}
@@ -269,6 +272,25 @@ func (r *rebuild) target(ctx context.Context) error {
 	}
 	return r.settings(ctx, r.to(), map[string]any{"number_of_replicas": 0, "refresh_interval": "-1"})
 }
+
+// discard deletes the new index, in one step that takes place only while the turn is
+// ours: a request that comes late must not delete what somebody else has made serve.
+func (r *rebuild) discard(ctx context.Context) error {
+	next := r.newTurn()
+	err := r.aliases(ctx, 0, []any{
+		action("remove", r.from(), r.cp.Turn), action("add", r.from(), next),
+		map[string]any{"remove_index": map[string]any{"index": r.to()}},
+	})
+	if err == nil {
+		r.cp.Turn = next
+	}
+	if gone(err) {
+		return nil
+	}
+	return err
+}
+
+func (r *rebuild) newTurn() string { return r.from() + "-turn-" + strings.ToLower(rand.Text()) }
 
 // copyAlias is what copies are written by: it goes with the swap, and with the index,
 // so that a request that comes late finds nothing to write to.
@@ -356,24 +378,33 @@ func (s *Store) Undo(ctx context.Context, job *record.Reindex) error {
 			return resource.ErrServing
 		case st.generation != r.cp.From:
 		default:
-			if err := r.endTurn(ctx); err != nil {
-				return err
-			}
+			return r.endTurn(ctx)
 		}
 	}
 	return s.deleteIndex(ctx, r.to())
 }
 
-// endTurn takes the right to swap from everybody, and lets writers go on.
+// endTurn takes the right to swap from everybody, lets writers go on, and deletes the
+// new index.
 func (r *rebuild) endTurn(ctx context.Context) error {
 	r.report = func(context.Context) error { return nil }
 	if err := r.takeTurn(ctx); err != nil {
 		return err
 	}
+	// Nobody can swap any more, but somebody may have since it was looked.
+	switch served, err := r.served(ctx); {
+	case err != nil:
+		return err
+	case served:
+		return resource.ErrServing
+	}
 	if r.cp.Blocked {
 		if err := r.settings(ctx, r.from(), map[string]any{"blocks.write": nil}); err != nil {
 			return err
 		}
+	}
+	if err := r.discard(ctx); err != nil {
+		return err
 	}
 	return r.aliases(ctx, 0, []any{action("remove", r.from(), r.cp.Turn)})
 }

@@ -19,6 +19,10 @@ import (
 // errDiffer says that the two indices do not hold the same.
 var errDiffer = errors.New("the new index does not hold what the old one does")
 
+// errUnsure says that the swap may have taken place, or still may: what is written to
+// the old index now could be lost.
+var errUnsure = errors.New("it is not known whether the new index serves")
+
 // handOver pauses writers, copies the rest, compares and swaps. Where that would take
 // too long it lets writers go on, copies what they changed, and tries once more.
 func (r *rebuild) handOver(ctx context.Context) error {
@@ -47,7 +51,7 @@ func (r *rebuild) handOver(ctx context.Context) error {
 }
 
 // paused is what is done while writers wait. Either the new index serves when it
-// returns, or writers go on.
+// returns, or writers go on, or it is not known which: the next attempt finds out.
 func (r *rebuild) paused(ctx context.Context) (err error) {
 	r.cp.Blocked = true
 	if err := r.step(ctx, phaseBlock); err != nil {
@@ -67,6 +71,9 @@ func (r *rebuild) paused(ctx context.Context) (err error) {
 	}
 	if errors.Is(context.Cause(bounded), errSlow) {
 		err = errors.Join(errSlow, err)
+	}
+	if errors.Is(err, errUnsure) {
+		return err
 	}
 	if uerr := r.unblock(ctx); uerr != nil {
 		return errors.Join(err, uerr)
@@ -366,7 +373,7 @@ func (r *rebuild) ids(ctx context.Context, query string, after []byte) ([]sorted
 
 // swap moves both aliases in one step, which takes place only while the turn is ours.
 // If its answer is lost, the turn is taken anew: where that is possible the swap has
-// not taken place, and cannot any more.
+// not taken place, and cannot any more. Else the error wraps errUnsure.
 func (r *rebuild) swap(ctx context.Context) error {
 	err := r.aliases(context.WithoutCancel(ctx), swapLimit, []any{
 		action("remove", r.from(), r.cp.Turn),
@@ -387,7 +394,7 @@ func (r *rebuild) swap(ctx context.Context) error {
 		case served:
 			return nil
 		case lerr != nil:
-			return errors.Join(err, lerr)
+			return errors.Join(errUnsure, err, lerr)
 		}
 		// Not yet. It may still wait in a queue of the server's: it comes to nothing once
 		// the turn is another one. If that cannot be had, the swap has come before it.
@@ -397,7 +404,7 @@ func (r *rebuild) swap(ctx context.Context) error {
 		}
 		err = errors.Join(err, terr)
 	}
-	return err
+	return errors.Join(errUnsure, err)
 }
 
 // served reports whether the new index serves.
