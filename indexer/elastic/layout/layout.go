@@ -138,7 +138,8 @@ func (l *Layout) Agrees(field string, now *Layout) bool {
 	return slices.Equal(Concern(l.AdminOnly, field), Concern(now.AdminOnly, field))
 }
 
-// Concern returns, sorted, those of the globs that may match a name below field.
+// Concern returns, sorted, those of the globs that may hide a name below field: one
+// that hides the field hides all below it.
 func Concern(globs []string, field string) (out []string) {
 	below := field + "."
 	for _, g := range globs {
@@ -146,7 +147,7 @@ func Concern(globs []string, field string) (out []string) {
 		if i := strings.IndexAny(g, `*?[\`); i >= 0 {
 			fixed = g[:i]
 		}
-		if strings.HasPrefix(fixed, below) || fixed != g && strings.HasPrefix(below, fixed) {
+		if strings.HasPrefix(fixed, below) || fixed != g && strings.HasPrefix(below, fixed) || strings.HasPrefix(below, g+".") {
 			out = append(out, g)
 		}
 	}
