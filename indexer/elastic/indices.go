@@ -86,18 +86,21 @@ func (x *indices) again(ctx context.Context, slug string, stale *index) (*index,
 		return found, nil
 	}
 	l := x.looks[slug]
-	if l != nil {
-		x.mu.Unlock()
-		select {
-		case <-l.done:
-			return l.index, l.err
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+	if l == nil {
+		l = &look{done: make(chan struct{})}
+		x.looks[slug] = l
+		go x.look(context.WithoutCancel(ctx), slug, l) // for all who wait, whoever goes
 	}
-	l = &look{done: make(chan struct{})}
-	x.looks[slug] = l
 	x.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.index, l.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (x *indices) look(ctx context.Context, slug string, l *look) {
 	found, err := x.list(ctx, slug)
 	if err == nil {
 		l.index, l.err = serving(found[slug], slug)
@@ -109,7 +112,6 @@ func (x *indices) again(ctx context.Context, slug string, stale *index) (*index,
 	x.learn(slug, l.index)
 	x.mu.Unlock()
 	close(l.done)
-	return l.index, l.err
 }
 
 // learn keeps what serves; nil forgets it. An equal one stays the same value.

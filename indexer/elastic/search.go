@@ -227,6 +227,8 @@ func (s *Store) searchError(ctx context.Context, err error) error {
 	s.log.Debug("search refused by the server", "status", e.Status, "err_type", e.Type, "cause", e.Cause)
 	said := fmt.Sprintf("the server answers %d %s %s", e.Status, e.Type, e.Cause)
 	switch {
+	case classify(e.Status, e.Type) == blocking: // closed, or blocked for reading
+		return fmt.Errorf("search: %w: %s", resource.ErrAgain, said)
 	case e.Status == http.StatusBadRequest:
 		return &query.Error{Path: "query", Detail: "is too complex for the index, such as by too many words or too long a pattern"}
 	case e.Status == http.StatusTooManyRequests, e.Status >= 500, gone(err):

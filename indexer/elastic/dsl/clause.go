@@ -164,13 +164,18 @@ func (c typeCompiler) terms(n query.Terms, at place) any {
 // exists is true of a field that has a value itself or in a field below it.
 func (c typeCompiler) exists(n query.Exists, at place) any {
 	var qs list
+	add := func(t target) {
+		if q := t.exists(); q != nil {
+			qs = append(qs, q)
+		}
+	}
 	for _, t := range c.expand(n.Field, at) {
-		qs = append(qs, t.exists())
+		add(t)
 	}
 	for _, name := range c.ix.names[at.nested] {
 		if len(name) > len(n.Field) && name[:len(n.Field)] == n.Field && name[len(n.Field)] == '.' {
 			if t, ok := c.lookup(name, at); ok {
-				qs = append(qs, t.exists())
+				add(t)
 			}
 		}
 	}
