@@ -124,7 +124,7 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 		sum["open"] += int64(s.Open)
 		sum["in_flight"] += int64(s.InFlight)
 		sum["parked"] += int64(s.Parked)
-		if s.Condition != Working {
+		if s.Condition != Working && s.Condition != Starting {
 			sum["stopped"]++
 		}
 	}

@@ -163,8 +163,11 @@ func TestReplicaAsksForItsLeaseBeforeEachHandOff(t *testing.T) {
 		awake := make(chan struct{})
 		mine.paused.Store(&awake)
 		pass(2 * time.Second) // the next attempt is due: its bytes are asked for
-		for a.lease.Valid() {
-			pass(100 * time.Millisecond)
+		// Another one takes over: else a renewal whose answer comes late would keep the lease.
+		for b := record.NewLease(c.store, "publishers", "b"); !b.Valid(); pass(100 * time.Millisecond) {
+			if _, err := b.Acquire(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		mine.paused.Store(nil)
 		close(awake)

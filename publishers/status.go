@@ -61,8 +61,8 @@ func (e *Engine) Status() []SubscriptionStatus {
 	all := make([]SubscriptionStatus, 0, len(e.subs))
 	for _, s := range e.subs {
 		st := s.status()
-		if heads == nil && st.Condition == Working {
-			st.Condition = Starting
+		if heads == nil { // or what it was before another process took over
+			st = SubscriptionStatus{Name: st.Name, Publisher: st.Publisher, Condition: Starting, Cursors: map[int]int64{}}
 		}
 		for _, h := range heads {
 			next, _ := s.next(h.partition.ID)
