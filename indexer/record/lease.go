@@ -144,13 +144,14 @@ func (l *Lease) Hold(ctx context.Context, run func(context.Context) error) error
 func (l *Lease) Run(ctx context.Context, log *slog.Logger, run func(context.Context) error) error {
 	log = cmp.Or(log, slog.New(slog.DiscardHandler)).With("lease", l.name)
 	for {
-		for {
+		for said := ""; ; {
 			ok, err := l.Acquire(ctx)
 			if ok {
 				break
 			}
-			if err != nil && ctx.Err() == nil {
-				log.Warn("lease not acquired", "err", err)
+			if err != nil && ctx.Err() == nil && err.Error() != said {
+				said = err.Error()
+				log.Warn("lease not acquired; trying again", "err", err)
 			}
 			if !pause(ctx, leaseLook) {
 				return nil
