@@ -35,7 +35,7 @@ environment() {
   done
 }
 run() { # TIME COMMAND...
-  local budget=$1 begin rc=0; shift
+  local budget=$1 begin rc=0 front=; shift
   each fetch
   begin=$(date +%s)
   trap 'together wipe >/dev/null 2>&1' EXIT
@@ -45,7 +45,8 @@ run() { # TIME COMMAND...
   echo "lab started in $(($(date +%s) - begin)) s; the command has $budget"
   eval "$(environment)"
   begin=$(date +%s)
-  LAB_DIR=$LAB_DIR LAB_CACHE=$LAB_CACHE timeout --foreground -k 30 "$budget" "$@" || rc=$?
+  [ ! -t 0 ] || front=--foreground # for Ctrl-C; else what the command has started ends with it
+  LAB_DIR=$LAB_DIR LAB_CACHE=$LAB_CACHE timeout $front -k 30 "$budget" "$@" || rc=$?
   [ $rc != 124 ] || echo "stopped: the budget of $budget is used up" >&2
   echo "took $(($(date +%s) - begin)) s of $budget"
   return $rc
