@@ -285,18 +285,20 @@ func exists(err error) bool {
 // after the other.
 const createLimit = 2 * time.Minute
 
-// create makes an index with this configuration's shards, replicas and refresh
-// interval, and with its aliases if serve is set.
+// create makes an index with this configuration's shards. If serve is set, it has its
+// aliases and this configuration's replicas and refresh interval; else it is made to be
+// copied into. All of that comes with the index, so that no later request can undo it.
 func (x *indices) create(ctx context.Context, name string, mapping json.RawMessage, serve bool) error {
-	aliases := map[string]any{}
+	aliases := map[string]any{copyAlias(name): struct{}{}}
+	replicas, refresh := 0, "-1"
 	if serve {
-		aliases[readAlias(name)], aliases[writeAlias(name)] = struct{}{}, struct{}{}
+		aliases = map[string]any{readAlias(name): struct{}{}, writeAlias(name): struct{}{}}
+		replicas, refresh = x.cfg.Replicas, fmt.Sprintf("%dms", x.cfg.RefreshInterval.Milliseconds())
 	}
 	body, err := json.Marshal(map[string]any{
 		"aliases": aliases, "mappings": mapping,
 		"settings": map[string]any{
-			"number_of_shards": x.cfg.Shards, "number_of_replicas": x.cfg.Replicas,
-			"refresh_interval": fmt.Sprintf("%dms", x.cfg.RefreshInterval.Milliseconds()),
+			"number_of_shards": x.cfg.Shards, "number_of_replicas": replicas, "refresh_interval": refresh,
 			// Each matching clause counts its boost: statistics would tell of others' documents.
 			"similarity": map[string]any{"default": map[string]any{"type": "boolean"}},
 			"mapping":    map[string]any{"total_fields": map[string]any{"limit": 5000}, "nested_objects": map[string]any{"limit": 100_000}},

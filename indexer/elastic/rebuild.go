@@ -264,13 +264,7 @@ func (r *rebuild) target(ctx context.Context) error {
 	if err := r.step(ctx, phaseCreate); err != nil {
 		return err
 	}
-	if err := r.s.indices.create(ctx, r.to(), r.want.Mapping(), false); err != nil {
-		return err
-	}
-	if err := r.aliases(ctx, 0, []any{action("add", r.to(), copyAlias(r.to()))}); err != nil {
-		return err
-	}
-	return r.settings(ctx, r.to(), map[string]any{"number_of_replicas": 0, "refresh_interval": "-1"})
+	return r.s.indices.create(ctx, r.to(), r.want.Mapping(), false)
 }
 
 // discard deletes the new index, in one step that takes place only while the turn is
