@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -41,19 +42,28 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// blocked remembers why indices refuse writes, until one succeeds.
+// blockedFor is how long a refusal counts: whoever still has the document tries again
+// much sooner, and it may be another process by now.
+const blockedFor = 2 * time.Minute
+
+// blocked remembers why indices refuse writes, until one succeeds or nobody tries.
 type blocked struct {
 	metrics *metrics
 	mu      sync.Mutex
-	why     map[string]string // by index
+	why     map[string]refusal // by index
 }
 
-func newBlocked(m *metrics) *blocked { return &blocked{metrics: m, why: map[string]string{}} }
+type refusal struct {
+	why string
+	at  time.Time
+}
+
+func newBlocked(m *metrics) *blocked { return &blocked{metrics: m, why: map[string]refusal{}} }
 
 func (b *blocked) set(index, why string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.why[index] = why
+	b.why[index] = refusal{why, time.Now()}
 	b.metrics.blocked.Set(float64(len(b.why)))
 }
 
@@ -69,8 +79,10 @@ func (b *blocked) clear(index string) {
 func (b *blocked) reasons() (errs []error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	maps.DeleteFunc(b.why, func(_ string, r refusal) bool { return time.Since(r.at) > blockedFor })
+	b.metrics.blocked.Set(float64(len(b.why)))
 	for _, index := range slices.Sorted(maps.Keys(b.why)) {
-		errs = append(errs, fmt.Errorf("%s: the last write was refused: %s", index, b.why[index]))
+		errs = append(errs, fmt.Errorf("%s: the last write was refused: %s", index, b.why[index].why))
 	}
 	return errs
 }

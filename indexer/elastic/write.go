@@ -47,11 +47,13 @@ type writing struct {
 	now  time.Time
 	b    *bulk
 	at   []int // the document of each item of b
+
+	missing map[string]error // why a type has no index
 }
 
 // add puts a document into the bulk, or answers for it. The error is for all.
 func (w *writing) add(ctx context.Context, i int) error {
-	ix, err := w.s.index(ctx, w.docs[i].Ref.Type)
+	ix, err := w.index(ctx, w.docs[i].Ref.Type)
 	if w.refuse(i, ix, err) {
 		return nil
 	}
@@ -59,6 +61,21 @@ func (w *writing) add(ctx context.Context, i int) error {
 		w.out[i].Err = w.put(i, ix)
 	}
 	return err
+}
+
+// index looks once in a call for an index that there is not.
+func (w *writing) index(ctx context.Context, typ string) (*index, error) {
+	if err := w.missing[typ]; err != nil {
+		return nil, err
+	}
+	ix, err := w.s.index(ctx, typ)
+	if errors.Is(err, errMissing) {
+		if w.missing == nil {
+			w.missing = map[string]error{}
+		}
+		w.missing[typ] = err
+	}
+	return ix, err
 }
 
 // refuse answers for a document that is not even encoded, and reports whether it did.
@@ -127,13 +144,14 @@ func (s *Store) judge(ctx context.Context, b *bulk, results []result) []error {
 	errs := make([]error, len(results))
 	var counts [outcomes]int
 	wrote := map[string]bool{}
+	found := looks{}
 	for i := range results {
 		r, it := &results[i], &b.items[i]
 		if r.outcome == rejected && r.typ == typeArgument {
-			s.doubt(ctx, r, it)
+			s.doubt(ctx, r, it, found)
 		}
 		counts[r.outcome]++
-		errs[i] = s.verdict(ctx, r, it)
+		errs[i] = s.verdict(ctx, r, it, found)
 		if r.outcome == done && !wrote[it.slug] {
 			wrote[it.slug] = true
 			s.blocked.clear(it.slug)
@@ -151,9 +169,19 @@ func (s *Store) judge(ctx context.Context, b *bulk, results []result) []error {
 // not stand as they should: no document may be given up on for that.
 const typeArgument = "illegal_argument_exception"
 
+// looks are what was found in place of indices, once for all items of a bulk.
+type looks map[*index]func() (*index, error)
+
+func (s *Store) lookOnce(ctx context.Context, it *bulkItem, l looks) (*index, error) {
+	if l[it.ix] == nil {
+		l[it.ix] = sync.OnceValues(func() (*index, error) { return s.indices.again(ctx, it.slug, it.ix) })
+	}
+	return l[it.ix]()
+}
+
 // doubt looks whether a rejection is the index's fault.
-func (s *Store) doubt(ctx context.Context, r *result, it *bulkItem) {
-	switch found, err := s.indices.again(ctx, it.slug, it.ix); {
+func (s *Store) doubt(ctx context.Context, r *result, it *bulkItem, l looks) {
+	switch found, err := s.lookOnce(ctx, it, l); {
 	case errors.Is(err, errMissing) || err == nil && found.name != it.ix.name:
 		r.outcome = moved
 	case err != nil:
@@ -161,14 +189,14 @@ func (s *Store) doubt(ctx context.Context, r *result, it *bulkItem) {
 	}
 }
 
-func (s *Store) verdict(ctx context.Context, r *result, it *bulkItem) error {
+func (s *Store) verdict(ctx context.Context, r *result, it *bulkItem, l looks) error {
 	switch r.outcome {
 	case done:
 		return nil
 	case conflict:
 		return resource.ErrConflict
 	case moved:
-		if _, err := s.indices.again(ctx, it.slug, it.ix); err != nil {
+		if _, err := s.lookOnce(ctx, it, l); err != nil {
 			return s.unavailable(it.slug, err)
 		}
 		return fmt.Errorf("%w: the index has a new generation", resource.ErrConflict)
