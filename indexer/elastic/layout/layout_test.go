@@ -317,3 +317,14 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// A glob that hides a flattened field whole, or what it is in, concerns its members.
+func TestConcernOfGlobsWithoutWildcards(t *testing.T) {
+	for glob, want := range map[string]bool{
+		"meta": true, "meta.*": true, "me*": true, "meta.secret": true, "metadata": false, "met": false, "other.meta": false,
+	} {
+		if got := len(layout.Concern([]string{glob}, "meta")) > 0; got != want {
+			t.Errorf("%s concerns meta: %t", glob, got)
+		}
+	}
+}
