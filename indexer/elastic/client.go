@@ -46,17 +46,23 @@ type request struct {
 	limit  time.Duration // 0: Config.Timeout
 }
 
+// private reports whether documents or a caller's text are in the body.
+func (q request) private() bool {
+	return strings.HasSuffix(q.path, "/_bulk") || strings.HasSuffix(q.path, "/_mget") || strings.HasSuffix(q.path, "/_search")
+}
+
 // Error is an answer of the server that is no success.
 type Error struct {
 	Status int
 	Type   string // such as cluster_block_exception; empty if the answer was no JSON
 	Cause  string // the type of the first root cause, if it is another
-	// Reason is the server's text, cut. It may quote what was sent, a caller's text
-	// among it: it is for logs of operators, and never for answers to callers.
+	// Reason is the server's text, cut. It may quote what was sent.
 	Reason string
+	// private says that documents or a caller's text were sent.
+	private bool
 }
 
-// Error leaves the reason out for bodies that may hold documents: see Type.
+// Error leaves the reason out if it may quote documents or a caller's text.
 func (e *Error) Error() string {
 	s := "the server answers " + strconv.Itoa(e.Status)
 	if e.Type != "" {
@@ -65,7 +71,7 @@ func (e *Error) Error() string {
 	if e.Cause != "" {
 		s += " (" + e.Cause + ")"
 	}
-	if e.Reason != "" {
+	if e.Reason != "" && !e.private {
 		s += ": " + e.Reason
 	}
 	return s
@@ -169,7 +175,9 @@ func (c *client) do(ctx context.Context, q request) ([]byte, error) {
 		return nil, lost(ctx, limit, err)
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return nil, errorOf(res.StatusCode, body)
+		e := errorOf(res.StatusCode, body)
+		e.private = q.private()
+		return nil, e
 	}
 	return body, nil
 }

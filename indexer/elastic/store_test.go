@@ -190,6 +190,31 @@ func TestASearchThatNotAllShardsAnsweredIsAnError(t *testing.T) {
 	}
 }
 
+func TestErrorsQuoteNothingOfDocumentsOrCallers(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	s := f.open(f.config())
+	f.other = func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/_refresh") {
+			fmt.Fprint(w, "{}")
+			return
+		}
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, `{"error":{"type":"parsing_exception","reason":"no [%s]"}}`, quoted)
+	}
+	_, load := s.Load(t.Context(), []resource.Ref{{Type: storetest.Port, ID: quoted}})
+	_, children := s.Children(t.Context(), resource.ChildQuery{Parent: resource.Ref{Type: storetest.Server, ID: quoted}, Child: storetest.Port, N: 5})
+	_, scan := s.Scan(t.Context(), "t", quoted, 5)
+	for name, err := range map[string]error{"Load": load, "Scan": scan} {
+		if err == nil || strings.Contains(err.Error(), quoted) || !strings.Contains(err.Error(), "parsing_exception") {
+			t.Errorf("%s = %v, want an error by type", name, err)
+		}
+	}
+	if children == nil || strings.Contains(children.Error(), "no ["+quoted) {
+		t.Errorf("Children = %v, want an error without the server's text", children)
+	}
+}
+
 func TestARecordIsDeletedWhateverIsThere(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
