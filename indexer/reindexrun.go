@@ -149,7 +149,7 @@ func (a *attempt) watch(ctx context.Context, end context.CancelCauseFunc) {
 		if ctx.Err() != nil {
 			return
 		}
-		if now, _, err := a.r.read(ctx, typ); err == nil && now.Abort {
+		if now, _, err := a.r.read(ctx, typ); err == nil && now.Abort && !now.Served {
 			end(errAborted)
 			return
 		}
@@ -178,8 +178,9 @@ func (a *attempt) save(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Only Abort is written by others; an answer that was lost is ours.
-		a.job.Abort, a.version = now.Abort, version
+		// Only Abort is written by others; an answer that was lost is ours. Once the
+		// new index serves, it comes too late.
+		a.job.Abort, a.version = now.Abort && !a.job.Served, version
 	}
 }
 
