@@ -176,11 +176,11 @@ func (e *Engine) last(ctx context.Context) {
 	const tries, timeout = 5, 5 * time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("saving took too long"))
 	defer cancel()
+	for _, s := range e.subs {
+		s.rest()
+	}
 	for n := 1; ; n++ {
-		err := e.saver.save(ctx, false)
-		if err == nil {
-			err = e.saver.save(ctx, true)
-		}
+		err := e.saver.all(ctx)
 		if err == nil {
 			return
 		}

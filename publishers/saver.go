@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/record"
@@ -124,6 +125,18 @@ func (v *saver) save(ctx context.Context, cursors bool) error {
 	}
 	flush()
 	return errors.Join(errs...)
+}
+
+// all saves until nothing is left to save, cursors last.
+func (v *saver) all(ctx context.Context) error {
+	for {
+		if err := v.save(ctx, false); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(v.subs, (*subscription).dirty) {
+			return v.save(ctx, true)
+		}
+	}
 }
 
 // request sends one request to the store and hands out what came of it.

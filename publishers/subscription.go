@@ -157,6 +157,22 @@ func (s *subscription) countBehind(n int) {
 	s.behind += n
 }
 
+// rest gets it ready for a last save.
+func (s *subscription) rest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.fenced {
+		s.machine.Rest()
+	}
+}
+
+// dirty reports whether there is more to save.
+func (s *subscription) dirty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.fenced && s.machine.Dirty()
+}
+
 // fence stops a subscription whose state another process has written.
 func (s *subscription) fence() {
 	s.mu.Lock()

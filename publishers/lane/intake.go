@@ -167,6 +167,23 @@ func (m *Machine) parkUnsaved() {
 	}
 }
 
+// Rest parks what keeps the low-water mark below changes that are settled: they would
+// be delivered once more after a clean stop. What is in flight stays as it is. Nothing
+// is to be picked any more.
+func (m *Machine) Rest() {
+	last := make(map[int]int64, len(m.ledgers))
+	for id, l := range m.ledgers {
+		last[id] = l.lastSettled()
+	}
+	for _, it := range m.items {
+		ln := m.lanes[it.Lane]
+		if it.entry == nil || it.parked || it.Offset > last[it.Partition] || ln.state == flying && ln.items[0] == it {
+			continue
+		}
+		m.park(it)
+	}
+}
+
 // write asks for a write about an item, in place of one not yet handed out.
 func (m *Machine) write(it *item, kind WriteKind) {
 	it.want = kind

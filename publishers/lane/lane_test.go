@@ -399,3 +399,31 @@ func TestRedeliveredDeadLetterWaitsForWhatIsInFlight(t *testing.T) {
 	want(t, "picked", b.picked(), []string{"a/2"})
 	want(t, "stored", b.stored(), []string{"unpark a/0"})
 }
+
+func TestCleanStopLeavesNothingDeliveredAboveTheMark(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.take("a", "a", "b", "c", "d")
+	if got := b.picked(); !slices.Equal(got, []string{"a/0", "b/2", "c/3", "d/4"}) {
+		t.Fatalf("picked %v", got)
+	}
+	for _, id := range []string{"a/0", "b/2", "c/3"} { // d/4 is in flight for ever, a/1 was never sent
+		o := ok
+		o.ID = id
+		b.Ack(b.now, o)
+	}
+	b.Rest()
+	ws := b.Writes(10)
+	if len(ws) != 1 || ws[0].Kind != lane.Park || ws[0].Parked.ID != "a/1" {
+		t.Fatalf("Rest writes %+v, want to park a/1", ws)
+	}
+	b.Written("a/1")
+	st := b.State()
+	if st.Cursors[0].Offset != 4 {
+		t.Errorf("the mark is at %d, want before d/4, which is not answered", st.Cursors[0].Offset)
+	}
+	again := lane.New(lane.DefaultPolicy(), st, []lane.Parked{ws[0].Parked}, noJitter)
+	if sends := again.Pick(b.now, 10, 1<<20); len(sends) != 1 || sends[0].ID != "a/1" {
+		t.Errorf("after the restart Pick gives %+v, want a/1", sends)
+	}
+}

@@ -48,6 +48,17 @@ func (l *ledger) trim() (n int) {
 	return n
 }
 
+// lastSettled is the offset of the last change above the mark that is settled; -1 if
+// there is none.
+func (l *ledger) lastSettled() int64 {
+	for _, e := range slices.Backward(l.entries) {
+		if e.settled {
+			return e.offset
+		}
+	}
+	return -1
+}
+
 func (l *ledger) mark() Cursor {
 	if len(l.entries) == 0 {
 		return Cursor{Offset: l.next, ID: l.last}
