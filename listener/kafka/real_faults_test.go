@@ -91,9 +91,18 @@ func (c *realCluster) coordinator(t *testing.T, group string) string {
 // moveLeaders gives every partition of a topic another leader.
 func (c *realCluster) moveLeaders(t *testing.T, topic string, partitions int) {
 	t.Helper()
-	meta, err := c.admin.Metadata(t.Context(), &segmentio.MetadataRequest{Topics: []string{topic}})
-	if err != nil {
-		t.Fatal(err)
+	var meta *segmentio.MetadataResponse
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C { // a broker may hear of a topic late
+		var err error
+		meta, err = c.admin.Metadata(t.Context(), &segmentio.MetadataRequest{Topics: []string{topic}})
+		if err == nil && len(meta.Topics) == 1 && len(meta.Topics[0].Partitions) == partitions {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("partitions of %s: %v, %+v", topic, err, meta)
+		}
 	}
 	req := &segmentio.AlterPartitionReassignmentsRequest{Topic: topic, Timeout: 10 * time.Second}
 	var ids []int
@@ -109,7 +118,7 @@ func (c *realCluster) moveLeaders(t *testing.T, topic string, partitions int) {
 		t.Fatal(err, res)
 	}
 	res, err := c.admin.ElectLeaders(t.Context(), &segmentio.ElectLeadersRequest{Topic: topic, Partitions: ids, Timeout: 10 * time.Second})
-	if err != nil || res.Error != nil || len(ids) != partitions {
-		t.Fatal(err, res, ids)
+	if err != nil || res.Error != nil {
+		t.Fatal(err, res)
 	}
 }

@@ -30,7 +30,7 @@ func (t target) glob(g query.Glob, fold bool) (q any, ok bool) {
 		pre, g = t.text(pre), append(query.LiteralGlob(layout.LeafPath(t.path)), g...)
 	}
 	switch {
-	case lit && fold:
+	case lit && fold && pre != "": // OpenSearch folds nothing to nothing
 		return t.each(func(f string) any { return on("term", f, object{"value": pre, "case_insensitive": true}) }), true
 	case lit:
 		return t.each(func(f string) any { return on("term", f, object{"value": pre}) }), true

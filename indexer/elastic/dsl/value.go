@@ -87,7 +87,7 @@ func (t target) equals(v query.Value) (q any, ok bool) {
 func (t target) folded(v query.Value) (q any, ok bool) {
 	s, isText := scalar.Text(v)
 	switch {
-	case !t.texts() || !isText:
+	case !t.texts() || !isText, s == "" && t.kind != flat: // OpenSearch folds nothing to nothing
 		return t.equals(v)
 	case t.kind == flat:
 		return t.glob(query.LiteralGlob(s), true)
