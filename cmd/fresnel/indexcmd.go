@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,26 +74,36 @@ this Fresnel's: left by a reindex, or of a type that the catalogue no longer has
 		Example: "  fresnel index list",
 		Args:    cobra.NoArgs,
 	}
-	output := outputFlag(cmd)
+	show := showsIndices(cmd, c, out, indexTable)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		asJSON, err := output()
-		if err != nil {
-			return err
-		}
-		list, raw, err := indicesOf(cmd, c)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return indent(out, raw)
-		}
-		return indexTable(out, list)
+		_, err := show(cmd.Context())
+		return err
 	}
 	return cmd
 }
 
-func indicesOf(cmd *cobra.Command, c *client) (list indexList, raw json.RawMessage, err error) {
-	if err := c.call(cmd.Context(), "GET", "/v1/admin/indices", nil, &raw); err != nil {
+// showsIndices gives a command its flag for the output, and returns what asks for the
+// indices and shows them: as JSON, or in the command's own way.
+func showsIndices(cmd *cobra.Command, c *client, out io.Writer, text func(io.Writer, indexList) error) func(context.Context) (indexList, error) {
+	output := outputFlag(cmd)
+	return func(ctx context.Context) (indexList, error) {
+		asJSON, err := output()
+		if err != nil {
+			return indexList{}, err
+		}
+		list, raw, err := indicesOf(ctx, c)
+		switch {
+		case err != nil:
+			return list, err
+		case asJSON:
+			return list, indent(out, raw)
+		}
+		return list, text(out, list)
+	}
+}
+
+func indicesOf(ctx context.Context, c *client) (list indexList, raw json.RawMessage, err error) {
+	if err := c.call(ctx, "GET", "/v1/admin/indices", nil, &raw); err != nil {
 		return list, nil, err
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
@@ -132,21 +143,9 @@ The exit code is 0 if nothing differs and 3 if something does.`,
 		Example: "  fresnel index check",
 		Args:    cobra.NoArgs,
 	}
-	output := outputFlag(cmd)
+	show := showsIndices(cmd, c, out, sayDifferences)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		asJSON, err := output()
-		if err != nil {
-			return err
-		}
-		list, raw, err := indicesOf(cmd, c)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			err = indent(out, raw)
-		} else {
-			err = sayDifferences(out, list)
-		}
+		list, err := show(cmd.Context())
 		if err == nil && !list.AsWanted {
 			err = exit{errors.New("indices are not as the catalogue wants them"), exitDiffers}
 		}

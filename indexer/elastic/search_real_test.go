@@ -3,22 +3,13 @@
 package elastic_test
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
 	"github.com/fresnel-search/fresnel/indexer/elastic"
-	"github.com/fresnel-search/fresnel/indexer/elastic/dsl"
-	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/indexer/sqlite"
 	"github.com/fresnel-search/fresnel/indexer/storetest"
@@ -157,119 +148,4 @@ func shown(res query.Result) string {
 		}
 	}
 	return sb.String() + " " + res.Partial
-}
-
-// shapes are what dashboards ask for.
-func shapes() map[string]query.Request {
-	project := &query.Scope{Principals: []resource.Principal{"project:7", resource.Everyone}}
-	req := func(n query.Node, sort ...query.Sort) query.Request {
-		return query.Request{Types: []string{storetest.Port, storetest.Server}, Query: n, Size: 20, Sort: sort, Scope: project}
-	}
-	return map[string]query.Request{
-		"all":       req(query.MatchAll{}),
-		"term":      req(query.Term{Field: "status", Value: "ACTIVE"}, query.Sort{Field: "created_at", Desc: true}),
-		"text":      req(query.Match{Fields: []string{"*"}, Text: "web example", Lenient: true}),
-		"nested":    req(query.Nested{Path: "networks", Query: query.Term{Field: "networks.name", Value: "net-3"}}),
-		"flat":      req(query.Term{Field: "metadata.role", Value: "db"}, query.Sort{Field: "name"}),
-		"prefix":    req(query.Prefix{Field: "name.raw", Value: "web-1"}, query.Sort{Field: "size"}),
-		"sort flat": req(query.Term{Field: "status", Value: "ACTIVE"}, query.Sort{Field: "metadata.role"}),
-	}
-}
-
-// TestRealSearchCostsLittleMoreThanItsBodyAlone prints how long searches take through
-// the store and sent straight to the server.
-func TestRealSearchCostsLittleMoreThanItsBodyAlone(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures")
-	}
-	eachServer(t, func(t *testing.T, cfg elastic.Config) {
-		cfg.Prefix = fmt.Sprintf("t%x", rand.Uint64())
-		t.Cleanup(func() { dropAll(t, cfg) })
-		s, err := elastic.Open(t.Context(), cfg, storetest.Types(), nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		fillSearched(t, s, 20_000)
-		for name, req := range shapes() {
-			var seen []*dsl.Index
-			var aliases []string
-			for _, typ := range storetest.Types() {
-				index := cfg.Prefix + "-" + strings.ToLower(strings.ReplaceAll(typ.Name, "::", "-")) + "-000001"
-				seen = append(seen, dsl.NewIndex(index, layout.Of(typ), typ))
-				aliases = append(aliases, index+"-read")
-			}
-			plan, err := dsl.Compile(&req, seen, time.Second)
-			if err != nil || len(plan.Parts) != 1 {
-				t.Fatal(plan, err)
-			}
-			var asked []string
-			for _, i := range plan.Parts[0].Indices {
-				asked = append(asked, aliases[i])
-			}
-			url := cfg.Addresses[0] + "/" + strings.Join(asked, ",") + "/_search"
-			var ours, bare []time.Duration
-			for range 50 {
-				start := time.Now()
-				res, err := s.Search(t.Context(), req)
-				if err != nil || res.Total == 0 {
-					t.Fatal(name, res.Total, err)
-				}
-				ours = append(ours, time.Since(start))
-				start = time.Now()
-				send(t, url, plan.Parts[0].Body)
-				bare = append(bare, time.Since(start))
-			}
-			o, b := median(ours), median(bare)
-			t.Logf("%-10s p50 %8s, its body alone %8s: %.2f", name, o.Round(10*time.Microsecond), b.Round(10*time.Microsecond), float64(o)/float64(b))
-		}
-	})
-}
-
-func median(d []time.Duration) time.Duration {
-	slices.SortFunc(d, cmp.Compare)
-	return d[len(d)/2]
-}
-
-func send(t testing.TB, url string, body []byte) {
-	t.Helper()
-	res, err := http.Post(url, "application/json", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
-		t.Fatal(res.Status, err)
-	}
-}
-
-// fillSearched stores servers and ports of ten projects.
-func fillSearched(t testing.TB, s *elastic.Store, n int) {
-	t.Helper()
-	for at := 0; at < n; at += 1000 {
-		var docs []resource.Document
-		for i := at; i < at+1000; i++ {
-			readers := []resource.Principal{resource.Project(fmt.Sprint(i % 10))}
-			ref := resource.Ref{Type: storetest.Server, ID: fmt.Sprintf("s%06d", i)}
-			fields := map[string]string{
-				"id": fmt.Sprintf(`"%s"`, ref.ID), "name": fmt.Sprintf(`"web-%d.example.net"`, i), "size": fmt.Sprint(i % 97),
-				"status": []string{`"ACTIVE"`, `"ERROR"`, `"BUILD"`}[i%3], "created_at": fmt.Sprintf(`"2026-05-01T%02d:%02d:00Z"`, i%24, i%60),
-				"metadata": fmt.Sprintf(`{"role":"%s","rack":{"row":"r%d"}}`, []string{"db", "web", "lb"}[i/3%3], i%50),
-				"networks": fmt.Sprintf(`[{"name":"net-%d","version":4},{"name":"net-%d","version":6}]`, i%20, i%7),
-			}
-			if i%4 == 0 {
-				ref.Type = storetest.Port
-				for _, f := range []string{"created_at", "metadata", "networks"} {
-					delete(fields, f)
-				}
-			}
-			docs = append(docs, storetest.Doc(ref, readers, fields))
-		}
-		if _, err := s.Write(t.Context(), docs); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 }
