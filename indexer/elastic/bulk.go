@@ -1,13 +1,14 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/resource/wire"
 )
@@ -101,11 +102,10 @@ func (s *Store) send(ctx context.Context, b *bulk) ([]result, error) {
 
 func (s *Store) sendHeld(ctx context.Context, b *bulk) ([]result, error) {
 	start := time.Now()
-	answer, err := s.c.do(ctx, request{method: http.MethodPost, path: "/_bulk", body: b.body, query: url.Values{
-		"require_alias": {"true"}, "filter_path": {bulkFilter},
-		// Waiting for a shard must end before we end waiting for the answer.
-		"timeout": {strconv.FormatInt((s.cfg.Timeout/2).Milliseconds(), 10) + "ms"},
-	}})
+	answer, err := s.c.do(ctx, esapi.BulkRequest{
+		Body: bytes.NewReader(b.body), Header: ndjson(), RequireAlias: new(true), FilterPath: []string{bulkFilter},
+		Timeout: s.cfg.Timeout / 2, // waiting for a shard must end before we end waiting for the answer
+	})
 	s.metrics.bulk.Observe(time.Since(start).Seconds())
 	var refused *Error
 	switch {

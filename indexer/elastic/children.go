@@ -1,13 +1,14 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -88,7 +89,7 @@ func (s *Store) page(ctx context.Context, slug string, refresh bool, body object
 
 func (s *Store) searchOnce(ctx context.Context, ix *index, refresh bool, body []byte) ([]byte, error) {
 	if refresh {
-		answer, err := s.c.do(ctx, request{method: http.MethodPost, path: "/" + ix.read + "/_refresh"})
+		answer, err := s.c.do(ctx, esapi.IndicesRefreshRequest{Index: []string{ix.read}})
 		if err != nil {
 			return nil, err
 		}
@@ -101,10 +102,10 @@ func (s *Store) searchOnce(ctx context.Context, ix *index, refresh bool, body []
 			return nil, fmt.Errorf("refresh of %s: %d shards failed", ix.name, shards.Shards.Failed)
 		}
 	}
-	return s.c.do(ctx, request{method: http.MethodPost, path: "/" + ix.read + "/_search", body: body, query: url.Values{
-		"allow_partial_search_results": {"false"}, "track_total_hits": {"false"},
-		"filter_path": {"timed_out,_shards.failed,hits.hits._id,hits.hits._seq_no,hits.hits._primary_term,hits.hits._source"},
-	}})
+	return s.c.do(ctx, esapi.SearchRequest{
+		Index: []string{ix.read}, Body: bytes.NewReader(body), AllowPartialSearchResults: new(false), TrackTotalHits: false,
+		FilterPath: []string{"timed_out,_shards.failed,hits.hits._id,hits.hits._seq_no,hits.hits._primary_term,hits.hits._source"},
+	})
 }
 
 // decodeFound reads the hits of an answer.

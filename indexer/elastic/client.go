@@ -20,6 +20,7 @@ import (
 	"unicode"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 )
@@ -27,8 +28,8 @@ import (
 // maxAnswer bounds what is read of one answer, in bytes.
 const maxAnswer = 1 << 30
 
-// client sends requests to the cluster, and bounds each in time. It stands on the
-// transport of go-elasticsearch and not on the package above it: that one compiles its
+// client sends requests of go-elasticsearch's esapi, and bounds each in time. It does
+// so over the transport below that and not by the root package: that one compiles its
 // typed API of 850 packages, and refuses OpenSearch after the server has obeyed.
 type client struct {
 	es      *elastictransport.Client
@@ -37,19 +38,18 @@ type client struct {
 	timeout time.Duration
 }
 
-// request is one request. Path begins with a slash and is made of names of ours only.
-type request struct {
-	method string
-	path   string
-	query  url.Values
-	body   []byte        // JSON, or JSON lines for _bulk; it must not change until do returns nil
-	limit  time.Duration // 0: Config.Timeout
+// private reports whether documents or a caller's text are in the body.
+func private(q esapi.Request) bool {
+	switch q.(type) {
+	case esapi.BulkRequest, esapi.MgetRequest, esapi.SearchRequest:
+		return true
+	}
+	return false
 }
 
-// private reports whether documents or a caller's text are in the body.
-func (q request) private() bool {
-	return strings.HasSuffix(q.path, "/_bulk") || strings.HasSuffix(q.path, "/_mget") || strings.HasSuffix(q.path, "/_search")
-}
+// ndjson is the header of a body of JSON lines. Each request needs its own: the
+// transport adds to them.
+func ndjson() http.Header { return http.Header{"Content-Type": {"application/x-ndjson"}} }
 
 // Error is an answer of the server that is no success.
 type Error struct {
@@ -142,28 +142,17 @@ func elsewhere(r *http.Request, err error) bool {
 var errTimeout = errors.New("the server did not answer in time")
 
 // do sends a request and returns the body of a 2xx answer. The error is an *Error for
-// any other one; else it is not known whether the server carried the request out.
-func (c *client) do(ctx context.Context, q request) ([]byte, error) {
-	limit := q.limit
-	if limit <= 0 {
-		limit = c.timeout
-	}
+// any other one; else it is not known whether the server carried the request out. What
+// the request's body reads must not change until do returns nil.
+func (c *client) do(ctx context.Context, q esapi.Request) ([]byte, error) {
+	return c.within(ctx, c.timeout, q)
+}
+
+// within is do with a limit of its own.
+func (c *client) within(ctx context.Context, limit time.Duration, q esapi.Request) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, q.method, q.path, bytes.NewReader(q.body))
-	if err != nil {
-		return nil, err
-	}
-	req.URL.RawQuery = q.query.Encode()
-	if q.body == nil {
-		req.Body, req.GetBody = http.NoBody, nil
-	} else {
-		req.Header.Set("Content-Type", "application/json")
-		if strings.HasSuffix(q.path, "/_bulk") {
-			req.Header.Set("Content-Type", "application/x-ndjson")
-		}
-	}
-	res, err := c.es.Perform(req)
+	res, err := q.Do(ctx, c.es)
 	if err != nil {
 		return nil, lost(ctx, limit, err)
 	}
@@ -176,7 +165,7 @@ func (c *client) do(ctx context.Context, q request) ([]byte, error) {
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		e := errorOf(res.StatusCode, body)
-		e.private = q.private()
+		e.private = private(q)
 		return nil, e
 	}
 	return body, nil
@@ -196,10 +185,10 @@ func lost(ctx context.Context, limit time.Duration, err error) error {
 	return fmt.Errorf("no answer: %w", err)
 }
 
-func readAll(res *http.Response) ([]byte, error) {
+func readAll(res *esapi.Response) ([]byte, error) {
 	var b bytes.Buffer
-	if n := res.ContentLength; n > 0 && n <= maxAnswer {
-		b.Grow(int(n) + bytes.MinRead)
+	if n, err := strconv.Atoi(res.Header.Get("Content-Length")); err == nil && n > 0 && n <= maxAnswer {
+		b.Grow(n + bytes.MinRead)
 	}
 	n, err := b.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
 	if err == nil && n > maxAnswer {
@@ -271,7 +260,7 @@ var ErrMismatch = errors.New("the configuration is for another server")
 
 // check asks what answers, and compares it with the flavor of the configuration.
 func (c *client) check(ctx context.Context) error {
-	body, err := c.do(ctx, request{method: http.MethodGet, path: "/"})
+	body, err := c.do(ctx, esapi.InfoRequest{})
 	if err != nil {
 		return err
 	}

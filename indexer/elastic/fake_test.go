@@ -75,6 +75,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client went away
 	}
+	f.mediaType(r, len(body) > 0)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	name := strings.TrimPrefix(r.URL.Path, "/")
@@ -115,6 +116,20 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		f.t.Errorf("the fake has no answer to %s %s", r.Method, r.URL)
 		w.WriteHeader(http.StatusNotImplemented)
+	}
+}
+
+// mediaType checks what a request says of its body: what OpenSearch takes, too.
+func (f *fake) mediaType(r *http.Request, body bool) {
+	want := ""
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/_bulk"):
+		want = "application/x-ndjson"
+	case body:
+		want = "application/json"
+	}
+	if got := r.Header.Get("Content-Type"); got != want {
+		f.t.Errorf("%s %s says that its body is %q, want %q", r.Method, r.URL.Path, got, want)
 	}
 }
 

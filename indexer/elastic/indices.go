@@ -1,17 +1,18 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 )
@@ -138,10 +139,10 @@ func (x *indices) list(ctx context.Context, slug string) (map[string][]standing,
 	if slug != "" {
 		pattern = x.cfg.Prefix + "-" + slug + "-*"
 	}
-	body, err := x.c.do(ctx, request{method: http.MethodGet, path: "/" + pattern, query: url.Values{
-		"expand_wildcards": {"open,closed"}, "allow_no_indices": {"true"},
-		"filter_path": {"*.aliases,*.mappings._meta,*.settings.index.uuid,*.settings.index.blocks,*.settings.index.verified_before_close"},
-	}})
+	body, err := x.c.do(ctx, esapi.IndicesGetRequest{
+		Index: []string{pattern}, ExpandWildcards: "open,closed", AllowNoIndices: new(true),
+		FilterPath: []string{"*.aliases,*.mappings._meta,*.settings.index.uuid,*.settings.index.blocks,*.settings.index.verified_before_close"},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +309,7 @@ func (x *indices) create(ctx context.Context, name string, mapping json.RawMessa
 		return err
 	}
 	limit := max(x.cfg.Timeout, createLimit)
-	if _, err = x.c.do(ctx, request{method: http.MethodPut, path: "/" + name, body: body, limit: limit}); err != nil {
+	if _, err = x.c.within(ctx, limit, esapi.IndicesCreateRequest{Index: name, Body: bytes.NewReader(body)}); err != nil {
 		return fmt.Errorf("create index %s: %w", name, err)
 	}
 	return nil

@@ -1,10 +1,13 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -114,7 +117,7 @@ func (s *Store) multiGet(ctx context.Context, want []wanted, left []int, source 
 		body = append(wire.AppendString(body, w.id), '}')
 	}
 	body = append(body, ']', '}')
-	answer, err := s.c.do(ctx, request{method: http.MethodPost, path: "/_mget", body: body})
+	answer, err := s.c.do(ctx, esapi.MgetRequest{Body: bytes.NewReader(body)})
 	if err != nil {
 		return err
 	}

@@ -1,16 +1,17 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"golang.org/x/time/rate"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
@@ -203,7 +204,7 @@ func (r *rebuild) takeTurn(ctx context.Context) error {
 	var answer map[string]struct {
 		Aliases map[string]json.RawMessage `json:"aliases"`
 	}
-	if err := r.s.ask(ctx, request{method: http.MethodGet, path: "/" + r.from() + "/_alias"}, &answer); err != nil {
+	if err := r.s.ask(ctx, esapi.IndicesGetAliasRequest{Index: []string{r.from()}}, &answer); err != nil {
 		return fmt.Errorf("aliases of %s: %w", r.from(), err)
 	}
 	next := r.newTurn()
@@ -213,7 +214,7 @@ func (r *rebuild) takeTurn(ctx context.Context) error {
 			actions = append(actions, action("remove", r.from(), name))
 		}
 	}
-	if err := r.aliases(ctx, 0, actions); err != nil {
+	if err := r.aliases(ctx, r.s.cfg.Timeout, actions); err != nil {
 		return err
 	}
 	r.cp.Turn = next
@@ -235,7 +236,7 @@ func (r *rebuild) aliases(ctx context.Context, limit time.Duration, actions []an
 	if err != nil {
 		return err
 	}
-	if _, err = r.s.c.do(ctx, request{method: http.MethodPost, path: "/_aliases", body: body, limit: limit}); err != nil {
+	if _, err = r.s.c.within(ctx, limit, esapi.IndicesUpdateAliasesRequest{Body: bytes.NewReader(body)}); err != nil {
 		return fmt.Errorf("change aliases of %s: %w", r.job.Type, err)
 	}
 	return nil
@@ -271,7 +272,7 @@ func (r *rebuild) target(ctx context.Context) error {
 // ours: a request that comes late must not delete what somebody else has made serve.
 func (r *rebuild) discard(ctx context.Context) error {
 	next := r.newTurn()
-	err := r.aliases(ctx, 0, []any{
+	err := r.aliases(ctx, r.s.cfg.Timeout, []any{
 		action("remove", r.from(), r.cp.Turn), action("add", r.from(), next),
 		map[string]any{"remove_index": map[string]any{"index": r.to()}},
 	})
@@ -295,7 +296,7 @@ func (r *rebuild) settings(ctx context.Context, index string, s map[string]any) 
 	if err != nil {
 		return err
 	}
-	if _, err = r.s.c.do(ctx, request{method: http.MethodPut, path: "/" + index + "/_settings", body: body}); err != nil {
+	if _, err = r.s.c.do(ctx, esapi.IndicesPutSettingsRequest{Index: []string{index}, Body: bytes.NewReader(body)}); err != nil {
 		return fmt.Errorf("settings of %s: %w", index, err)
 	}
 	return nil
@@ -318,7 +319,7 @@ func (r *rebuild) settle(ctx context.Context) error {
 			Initializing int `json:"initializing_shards"`
 			Relocating   int `json:"relocating_shards"`
 		}
-		err := r.s.ask(ctx, request{method: http.MethodGet, path: "/_cluster/health/" + r.to()}, &health)
+		err := r.s.ask(ctx, esapi.ClusterHealthRequest{Index: []string{r.to()}}, &health)
 		if err != nil {
 			return fmt.Errorf("health of %s: %w", r.to(), err)
 		}
@@ -400,7 +401,7 @@ func (r *rebuild) endTurn(ctx context.Context) error {
 	if err := r.discard(ctx); err != nil {
 		return err
 	}
-	return r.aliases(ctx, 0, []any{action("remove", r.from(), r.cp.Turn)})
+	return r.aliases(ctx, r.s.cfg.Timeout, []any{action("remove", r.from(), r.cp.Turn)})
 }
 
 // Clean deletes the old indices that a reindex left.

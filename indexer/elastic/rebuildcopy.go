@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"net/url"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -47,7 +48,7 @@ func (r *rebuild) heads(ctx context.Context) (heads, error) {
 			} `json:"shards"`
 		} `json:"indices"`
 	}
-	err := r.s.ask(ctx, request{method: http.MethodGet, path: "/" + r.from() + "/_stats/docs", query: url.Values{"level": {"shards"}}}, &answer)
+	err := r.s.ask(ctx, esapi.IndicesStatsRequest{Index: []string{r.from()}, Metric: []string{"docs"}, Level: "shards"}, &answer)
 	if err != nil {
 		return heads{}, fmt.Errorf("sequence numbers of %s: %w", r.from(), err)
 	}
@@ -133,7 +134,7 @@ func (r *rebuild) copyPass(ctx context.Context, phase string, h heads) error {
 		r.job.Total += safe - r.cp.Copied[i]
 	}
 	if r.job.Pass == 1 {
-		n, err := r.count(ctx, r.from(), "")
+		n, err := r.count(ctx, r.from())
 		if err != nil {
 			return err
 		}
@@ -232,9 +233,9 @@ type hits struct {
 func (r *rebuild) read(ctx context.Context, shard int, after, upTo int64) ([]hit, int, error) {
 	body := fmt.Sprintf(`{"size":%d,"query":{"range":{"_seq_no":{"gt":%d,"lte":%d}}},"sort":[{"_seq_no":"asc"}],`+
 		`"track_total_hits":false,"seq_no_primary_term":true}`, r.page, after, upTo)
-	answer, err := r.s.c.do(ctx, request{
-		method: http.MethodPost, path: "/" + r.from() + "/_search", body: []byte(body),
-		query: url.Values{"preference": {"_shards:" + strconv.Itoa(shard)}, "allow_partial_search_results": {"false"}},
+	answer, err := r.s.c.do(ctx, esapi.SearchRequest{
+		Index: []string{r.from()}, Body: strings.NewReader(body),
+		Preference: "_shards:" + strconv.Itoa(shard), AllowPartialSearchResults: new(false),
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("read %s: %w", r.from(), err)
@@ -303,10 +304,9 @@ func (r *rebuild) bulk(ctx context.Context, b []byte, lines [][2]int) (left [][2
 			body = append(body, b[lines[n][0]:lines[n][1]]...)
 			n++
 		}
-		answer, err := r.s.c.do(ctx, request{
-			method: http.MethodPost, path: "/" + cmp.Or(r.sink, copyAlias(r.to())) + "/_bulk", body: body, query: url.Values{
-				"filter_path": {"errors,items.*.status,items.*.error.type"}, "require_alias": {strconv.FormatBool(r.sink == "")},
-			},
+		answer, err := r.s.c.do(ctx, esapi.BulkRequest{
+			Index: cmp.Or(r.sink, copyAlias(r.to())), RequireAlias: new(r.sink == ""), Body: bytes.NewReader(body), Header: ndjson(),
+			FilterPath: []string{"errors,items.*.status,items.*.error.type"},
 		})
 		var e *Error
 		switch {
@@ -363,7 +363,7 @@ func (r *rebuild) refresh(ctx context.Context, index string) error {
 			Failed int `json:"failed"`
 		} `json:"_shards"`
 	}
-	err := r.s.ask(ctx, request{method: http.MethodPost, path: "/" + index + "/_refresh"}, &answer)
+	err := r.s.ask(ctx, esapi.IndicesRefreshRequest{Index: []string{index}}, &answer)
 	if err == nil && answer.Shards.Failed > 0 {
 		err = fmt.Errorf("%d shards: %w", answer.Shards.Failed, resource.ErrAgain)
 	}
@@ -373,19 +373,15 @@ func (r *rebuild) refresh(ctx context.Context, index string) error {
 	return nil
 }
 
-// count counts documents; an empty query is all of them.
-func (r *rebuild) count(ctx context.Context, index, query string) (int64, error) {
-	q := request{method: http.MethodGet, path: "/" + index + "/_count"}
-	if query != "" {
-		q.method, q.body = http.MethodPost, []byte(`{"query":`+query+`}`)
-	}
+// count counts documents.
+func (r *rebuild) count(ctx context.Context, index string) (int64, error) {
 	var answer struct {
 		Count  int64 `json:"count"`
 		Shards struct {
 			Failed int `json:"failed"`
 		} `json:"_shards"`
 	}
-	err := r.s.ask(ctx, q, &answer)
+	err := r.s.ask(ctx, esapi.CountRequest{Index: []string{index}}, &answer)
 	if err == nil && answer.Shards.Failed > 0 {
 		err = resource.ErrAgain
 	}

@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -103,7 +103,7 @@ func (r *rebuild) finish(ctx context.Context) error {
 	var answer struct {
 		Shards bool `json:"shards_acknowledged"`
 	}
-	err := r.s.ask(ctx, request{method: http.MethodPut, path: "/" + r.from() + "/_block/write"}, &answer)
+	err := r.s.ask(ctx, esapi.IndicesAddBlockRequest{Index: []string{r.from()}, Block: "write"}, &answer)
 	if err == nil && !answer.Shards {
 		err = resource.ErrAgain
 	}
@@ -193,8 +193,8 @@ func (r *rebuild) verify(ctx context.Context) error {
 // counts counts the documents of the new index and of the old one.
 func (r *rebuild) counts(ctx context.Context) (have, want int64, err error) {
 	err = together(
-		func() (err error) { have, err = r.count(ctx, r.to(), ""); return err },
-		func() (err error) { want, err = r.count(ctx, r.from(), ""); return err },
+		func() (err error) { have, err = r.count(ctx, r.to()); return err },
+		func() (err error) { want, err = r.count(ctx, r.from()); return err },
 	)
 	return have, want, err
 }
@@ -240,9 +240,9 @@ func (r *rebuild) get(ctx context.Context, index string, ids []string, source bo
 	if err != nil {
 		return nil, err
 	}
-	q := url.Values{}
+	q := esapi.MgetRequest{Index: index, Body: bytes.NewReader(body)}
 	if !source {
-		q.Set("_source", "false")
+		q.Source = []string{"false"}
 	}
 	var answer struct {
 		Docs []struct {
@@ -250,7 +250,7 @@ func (r *rebuild) get(ctx context.Context, index string, ids []string, source bo
 			Error json.RawMessage `json:"error"`
 		} `json:"docs"`
 	}
-	err = r.s.ask(ctx, request{method: http.MethodPost, path: "/" + index + "/_mget", query: q, body: body}, &answer)
+	err = r.s.ask(ctx, q, &answer)
 	if err == nil && len(answer.Docs) != len(ids) {
 		err = resource.ErrAgain
 	}
@@ -361,9 +361,8 @@ func (r *rebuild) ids(ctx context.Context, query string, after []byte) ([]sorted
 			Hits []sorted `json:"hits"`
 		} `json:"hits"`
 	}
-	err := r.s.ask(ctx, request{
-		method: http.MethodPost, path: "/" + r.to() + "/_search", body: body,
-		query: url.Values{"allow_partial_search_results": {"false"}},
+	err := r.s.ask(ctx, esapi.SearchRequest{
+		Index: []string{r.to()}, Body: bytes.NewReader(body), AllowPartialSearchResults: new(false),
 	}, &answer)
 	if err != nil {
 		return nil, fmt.Errorf("list documents of %s: %w", r.to(), err)

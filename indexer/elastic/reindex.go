@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/layout"
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -80,10 +80,10 @@ func (s *Store) sizes(ctx context.Context) (map[string]size, error) {
 			} `json:"indices"`
 		} `json:"aggregations"`
 	}
-	open := url.Values{"expand_wildcards": {"open"}, "allow_no_indices": {"true"}, "ignore_unavailable": {"true"}}
-	err := s.ask(ctx, request{
-		method: http.MethodPost, path: "/" + s.cfg.Prefix + "-*/_search", query: open,
-		body: []byte(`{"size":0,"track_total_hits":false,"aggs":{"indices":{"terms":{"field":"_index","size":10000}}}}`),
+	all := []string{s.cfg.Prefix + "-*"}
+	err := s.ask(ctx, esapi.SearchRequest{
+		Index: all, ExpandWildcards: "open", AllowNoIndices: new(true), IgnoreUnavailable: new(true),
+		Body: strings.NewReader(`{"size":0,"track_total_hits":false,"aggs":{"indices":{"terms":{"field":"_index","size":10000}}}}`),
 	}, &counts)
 	if err != nil {
 		return nil, fmt.Errorf("count documents: %w", err)
@@ -100,9 +100,9 @@ func (s *Store) sizes(ctx context.Context) (map[string]size, error) {
 			} `json:"total"`
 		} `json:"indices"`
 	}
-	if err := s.ask(ctx, request{method: http.MethodGet, path: "/" + s.cfg.Prefix + "-*/_stats/store", query: url.Values{
-		"filter_path": {"indices.*.total.store.size_in_bytes"}, "expand_wildcards": {"open"},
-	}}, &stats); err != nil {
+	if err := s.ask(ctx, esapi.IndicesStatsRequest{
+		Index: all, Metric: []string{"store"}, ExpandWildcards: "open", FilterPath: []string{"indices.*.total.store.size_in_bytes"},
+	}, &stats); err != nil {
 		return nil, fmt.Errorf("measure indices: %w", err)
 	}
 	for name, x := range stats.Indices {
@@ -112,7 +112,7 @@ func (s *Store) sizes(ctx context.Context) (map[string]size, error) {
 }
 
 // ask sends a request and decodes the answer.
-func (s *Store) ask(ctx context.Context, q request, into any) error {
+func (s *Store) ask(ctx context.Context, q esapi.Request, into any) error {
 	body, err := s.c.do(ctx, q)
 	if err == nil && into != nil {
 		err = json.Unmarshal(body, into)
@@ -161,7 +161,7 @@ func (s *Store) DropIndex(ctx context.Context, name string) error {
 }
 
 func (s *Store) deleteIndex(ctx context.Context, name string) error {
-	if _, err := s.c.do(ctx, request{method: http.MethodDelete, path: "/" + name}); err != nil && !gone(err) {
+	if _, err := s.c.do(ctx, esapi.IndicesDeleteRequest{Index: []string{name}}); err != nil && !gone(err) {
 		return fmt.Errorf("delete index %s: %w", name, err)
 	}
 	return nil

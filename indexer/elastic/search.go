@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,11 +9,12 @@ import (
 	"hash/fnv"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/fresnel-search/fresnel/indexer/elastic/dsl"
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -187,9 +189,8 @@ func (s *Store) run(ctx context.Context, req *query.Request, plan *dsl.Plan, in 
 		if deadline, ok := ctx.Deadline(); ok {
 			left = max(time.Until(deadline), time.Millisecond)
 		}
-		body, err := s.c.do(ctx, request{
-			method: http.MethodPost, path: "/" + strings.Join(aliases, ",") + "/_search", body: part.Body, limit: left,
-			query: url.Values{"allow_partial_search_results": {"true"}, "preference": {preferred(req.Scope)}},
+		body, err := s.c.within(ctx, left, esapi.SearchRequest{
+			Index: aliases, Body: bytes.NewReader(part.Body), AllowPartialSearchResults: new(true), Preference: preferred(req.Scope),
 		})
 		if err != nil {
 			return res, err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fresnel-search/fresnel/indexer/catalog"
@@ -88,7 +89,7 @@ func (s *Store) Close() error {
 
 // Refresh makes everything acknowledged before the call visible to searches.
 func (s *Store) Refresh(ctx context.Context) error {
-	_, err := s.c.do(ctx, request{method: http.MethodPost, path: "/" + s.cfg.Prefix + "-*/_refresh"})
+	_, err := s.c.do(ctx, esapi.IndicesRefreshRequest{Index: []string{s.cfg.Prefix + "-*"}})
 	return err
 }
 

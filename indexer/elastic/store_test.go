@@ -57,6 +57,25 @@ func TestOpenComparesTheFlavorWithWhatAnswers(t *testing.T) {
 	}
 }
 
+// The client given for this store is go-elasticsearch: its esapi knows the paths and
+// parameters of servers, so nothing here builds any.
+func TestEveryRequestIsOneOfTheClients(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(name, "_test.go") && strings.Contains(string(b), "http.NewRequest") {
+			t.Errorf("%s builds a request of its own: use a request of esapi", name)
+		}
+	}
+}
+
 func TestOpenCreatesWhatIsMissingAndFindsWhatIsThere(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
