@@ -71,6 +71,7 @@ func (h *handler) judge(rec *stream.Record) (v verdict) {
 	if err != nil {
 		return verdict{dead: asPoison(err)}
 	}
+	h.l.metrics.clock(n, rec.Time)
 	result := h.l.deps.Catalog.Mutations(n)
 	switch {
 	case result.Err != nil:

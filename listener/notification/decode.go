@@ -194,7 +194,7 @@ func (d *decoder) finish(n *Notification, stamp, priority string) (*Notification
 		if d.rec.Time.Unix() <= 0 {
 			return nil, &Error{Reason: BadTimestamp, Detail: "no timestamp that can be read"}
 		}
-		n.Timestamp = d.rec.Time.UTC().Truncate(time.Microsecond)
+		n.Timestamp, n.Undated = d.rec.Time.UTC().Truncate(time.Microsecond), true
 	}
 	return n, nil
 }

@@ -18,8 +18,10 @@ type Notification struct {
 	PublisherID string
 	EventType   string // as sent; of a CloudEvent without the prefix org.openstack.
 	Priority    string // upper case: INFO, ERROR...
-	// Timestamp is the sender's clock, UTC, to the microsecond.
+	// Timestamp is the sender's clock, UTC, to the microsecond; Kafka's if Undated.
 	Timestamp time.Time
+	// Undated says that the sender gave no time that can be read.
+	Undated bool
 	// Payload is the JSON payload with versioned objects (nova_object,
 	// ironic_object) unwrapped at any depth. Usually an object, but any JSON value
 	// may be there. Numbers are json.Number.
