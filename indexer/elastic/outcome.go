@@ -34,6 +34,7 @@ const (
 // classify tells the outcome of an answer, of a whole request or of one item of a
 // bulk: both have a status and a type. A flood-stage block has the status of a full
 // queue, and a missing alias that of a missing document, so neither is enough alone.
+// A refusal without a type is none of a server's but a proxy's: of no document's fault.
 func classify(status int, typ string) outcome {
 	switch {
 	case typ == typeBlock || typ == typeClosed:
@@ -55,6 +56,8 @@ func classify(status int, typ string) outcome {
 		return denied
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
 		return again
+	case typ == "":
+		return blocking
 	default:
 		return rejected
 	}

@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,7 +202,8 @@ func (s *Store) verdict(ctx context.Context, r *result, it *bulkItem, l looks) e
 		}
 		return fmt.Errorf("%w: the index has a new generation", resource.ErrConflict)
 	case blocking:
-		return s.unavailable(it.slug, fmt.Errorf("index %s takes no writes: %s", it.ix.name, r.typ))
+		return s.unavailable(it.slug, fmt.Errorf("index %s takes no writes: %s", it.ix.name,
+			cmp.Or(r.typ, fmt.Sprintf("%d without a type of error, as of a proxy", r.status))))
 	case denied:
 		return s.unavailable(it.slug, fmt.Errorf("the login may not write to index %s (%d %s)", it.ix.name, r.status, r.typ))
 	case large:

@@ -107,6 +107,22 @@ func TestAnOutcomeIsToldByStatusAndType(t *testing.T) {
 	}
 }
 
+func TestARefusalOfAProxyIsNoDocumentsFault(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 405, 414, 451} {
+		f := newFake(t)
+		s := f.open(f.config())
+		f.bulk = func(*http.Request, []item) (int, string) { return status, "<html>we do not like this</html>" }
+		out, err := s.Write(t.Context(), []resource.Document{doc("a"), doc("b")})
+		if err != nil || !errors.Is(out[0].Err, resource.ErrAgain) || !errors.Is(out[1].Err, resource.ErrAgain) || f.bulks != 1 {
+			t.Errorf("%d: Write = %v, %v in %d requests, want to try again later", status, out, err, f.bulks)
+		}
+		if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), fmt.Sprint(status)+" without a type") {
+			t.Errorf("%d: Ping = %v, want it said", status, err)
+		}
+	}
+}
+
 func TestAnAnswerOfAProxyIsAnsweredForAllDocuments(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
