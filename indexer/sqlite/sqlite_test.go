@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -47,4 +48,22 @@ func TestStoreKeepsTheContract(t *testing.T) {
 		s := open(t, t.TempDir(), types)
 		return storetest.Harness{Store: s, Records: s, Search: s}
 	})
+}
+
+func TestFilesAreForTheirOwnerOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, storetest.Types())
+	if _, err := s.Save(t.Context(), []record.Record{{Table: "t", Key: "k", Value: []byte("v")}}); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d files, %v: want the index and its log", len(files), err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has the mode %v, %v", f.Name(), info.Mode(), err)
+		}
+	}
 }

@@ -49,6 +49,9 @@ func openWriter(ctx context.Context, cfg Config) (*writer, error) {
 	if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o750); err != nil {
 		return nil, err
 	}
+	if err := touch(cfg.Path); err != nil {
+		return nil, err
+	}
 	db, err := pool(cfg, "foreign_keys(0)", cfg.CacheMB)
 	if err != nil {
 		return nil, err
@@ -61,6 +64,16 @@ func openWriter(ctx context.Context, cfg Config) (*writer, error) {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
+}
+
+// touch makes the file if there is none, for its owner only: SQLite would let everybody
+// read it. The files that SQLite makes beside it get its mode.
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // create brings the file to the layout and reads the counters.
