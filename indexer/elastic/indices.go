@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -129,6 +130,7 @@ type standing struct {
 	index   // layout is nil if unfit says why
 	unfit   error
 	serves  bool     // it has both its aliases
+	shared  string   // another index that has one of them too
 	trouble []string // why it takes no writes, in words
 }
 
@@ -151,6 +153,7 @@ func (x *indices) list(ctx context.Context, slug string) (map[string][]standing,
 		return nil, fmt.Errorf("list indices: %w", err)
 	}
 	out := map[string][]standing{}
+	strays := strayed(all)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s, generation, ok := x.cfg.parseIndex(name)
 		if !ok || slug != "" && s != slug {
@@ -163,6 +166,7 @@ func (x *indices) list(ctx context.Context, slug string) (map[string][]standing,
 		_, reads := a.Aliases[st.read]
 		_, writes := a.Aliases[st.write]
 		st.serves = reads && writes
+		st.shared = cmp.Or(strays[st.read], strays[st.write])
 		if s != recordsSlug {
 			st.layout, st.unfit = layout.Parse(a.Mappings.Meta[layout.MetaKey])
 		}
@@ -172,6 +176,20 @@ func (x *indices) list(ctx context.Context, slug string) (map[string][]standing,
 		slices.SortFunc(list, func(a, b standing) int { return a.generation - b.generation })
 	}
 	return out, nil
+}
+
+// strayed are the aliases that an index has of another one, with its name. The server
+// shows that index too: its alias matches what was asked for.
+func strayed(all map[string]answeredIndex) map[string]string {
+	out := map[string]string{}
+	for name, a := range all {
+		for alias := range a.Aliases {
+			if alias != readAlias(name) && alias != writeAlias(name) && alias != copyAlias(name) {
+				out[alias] = name
+			}
+		}
+	}
+	return out
 }
 
 type answeredIndex struct {
@@ -212,6 +230,8 @@ func serving(list []standing, slug string) (*index, error) {
 		st := &list[i]
 		switch {
 		case !st.serves:
+		case st.shared != "":
+			return nil, fmt.Errorf("%w that serves alone: %s has an alias of %s too", errMissing, cut(st.shared), st.name)
 		case st.unfit != nil:
 			return nil, fmt.Errorf("%w that fits: %s: %w", errMissing, st.name, st.unfit)
 		case found != nil:

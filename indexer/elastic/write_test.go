@@ -265,6 +265,14 @@ func TestAnAliasThatStandsWrongCostsNoDocument(t *testing.T) {
 	if err != nil || !errors.Is(out[0].Err, resource.ErrAgain) {
 		t.Errorf("Write = %v, %v, want to write again", out, err)
 	}
+	f.mu.Lock()
+	f.indices["t-test-server-000001"]["aliases"] = map[string]any{"t-test-server-000001-read": struct{}{}, "t-test-server-000001-write": struct{}{}}
+	f.indices["t-test-server-mine"] = map[string]any{"aliases": map[string]any{"t-test-server-000001-write": struct{}{}}}
+	f.mu.Unlock()
+	out, err = s.Write(t.Context(), []resource.Document{doc("a")})
+	if err != nil || !errors.Is(out[0].Err, resource.ErrAgain) || !strings.Contains(out[0].Err.Error(), "t-test-server-mine has an alias") {
+		t.Errorf("Write = %v, %v, want to write again once t-test-server-mine has the alias no more", out, err)
+	}
 }
 
 func TestAnIDThatIsTooLongIsRejectedInWords(t *testing.T) {
