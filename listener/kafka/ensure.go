@@ -80,6 +80,35 @@ func (c *Client) EnsureTopics(ctx context.Context, topics ...Topic) error {
 	return nil
 }
 
+// remake makes a topic that is not there although records are to be appended to it, if
+// that is allowed: one of EnsureTopics' as it was made first, any other as the brokers
+// like.
+func (c *Client) remake(ctx context.Context, name string) error {
+	t, own := c.wanted.lost(name)
+	switch {
+	case own && !c.cfg.CreateTopics:
+		return fmt.Errorf("topic %s is gone, and create_topics is false: restart to have it made anew: %w", name, kafka.UnknownTopicOrPartition)
+	case own:
+		c.log.Error("topic is gone; making it anew, without what it held", "topic", name)
+	case !c.cfg.CreateTopics:
+		return fmt.Errorf("topic %s: %w", name, kafka.UnknownTopicOrPartition)
+	}
+	return persist(ctx, func() error { return c.ensure(ctx, []Topic{t}) })
+}
+
+// lost is a topic that was found missing, as it is wanted, and whether it is one of
+// EnsureTopics': then the next question for warnings asks the cluster.
+func (w *wanted) lost(name string) (t Topic, own bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.topics, func(t Topic) bool { return t.Name == name })
+	if i < 0 {
+		return Topic{Name: name}, false
+	}
+	w.checked = time.Time{}
+	return w.topics[i], true
+}
+
 // warningsFor is how old an answer of TopicWarnings may be.
 const warningsFor = time.Minute
 
@@ -94,7 +123,7 @@ func (c *Client) TopicWarnings(ctx context.Context) error {
 		w.checked = time.Now()
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		if amiss, err := c.check(ctx, w.topics); err == nil {
+		if amiss, err := c.look(ctx, w.topics); err == nil {
 			w.amiss = amiss
 		}
 	}
@@ -176,37 +205,51 @@ func creation(t Topic) kafka.TopicConfig {
 	return tc
 }
 
-// check compares topics that are there with what is wanted of them.
-func (c *Client) check(ctx context.Context, topics []Topic) ([]Mismatch, error) {
-	var all []Mismatch
-	err := persist(ctx, func() error {
+// check compares topics that have just been there with what is wanted of them: one
+// that is missing is not yet known to all brokers.
+func (c *Client) check(ctx context.Context, topics []Topic) (amiss []Mismatch, err error) {
+	err = persist(ctx, func() (err error) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		res, err := c.client.Metadata(ctx, &kafka.MetadataRequest{})
-		if err != nil {
-			return fmt.Errorf("list topics: %w", err)
-		}
-		settings, err := c.settings(ctx, topics)
-		if err != nil {
+		if amiss, err = c.look(ctx, topics); err != nil {
 			return err
 		}
-		all = nil
-		for _, t := range topics {
-			i := slices.IndexFunc(res.Topics, func(f kafka.Topic) bool { return f.Name == t.Name && f.Error == nil })
-			if i < 0 {
-				return fmt.Errorf("topic %s: %w", t.Name, kafka.UnknownTopicOrPartition)
-			}
-			f := found{partitions: len(res.Topics[i].Partitions), brokers: len(res.Brokers), settings: settings[t.Name]}
-			for _, p := range res.Topics[i].Partitions {
-				if n := len(p.Replicas); f.replicas == 0 || n < f.replicas {
-					f.replicas = n
-				}
-			}
-			all = append(all, compare(t, f)...)
+		if i := slices.IndexFunc(amiss, func(m Mismatch) bool { return m.Key == "" }); i >= 0 {
+			return fmt.Errorf("topic %s: %w", amiss[i].Topic, kafka.UnknownTopicOrPartition)
 		}
 		return nil
 	})
-	return all, err
+	return amiss, err
+}
+
+// look compares topics with what is wanted of them, once.
+func (c *Client) look(ctx context.Context, topics []Topic) (all []Mismatch, err error) {
+	res, err := c.client.Metadata(ctx, &kafka.MetadataRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	settings, err := c.settings(ctx, topics)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range topics {
+		i := slices.IndexFunc(res.Topics, func(f kafka.Topic) bool { return f.Name == t.Name })
+		if i < 0 || errors.Is(res.Topics[i].Error, kafka.UnknownTopicOrPartition) {
+			all = append(all, missing(t))
+			continue
+		}
+		if err := res.Topics[i].Error; err != nil {
+			return nil, fmt.Errorf("topic %s: %w", t.Name, err)
+		}
+		f := found{partitions: len(res.Topics[i].Partitions), brokers: len(res.Brokers), settings: settings[t.Name]}
+		for _, p := range res.Topics[i].Partitions {
+			if n := len(p.Replicas); f.replicas == 0 || n < f.replicas {
+				f.replicas = n
+			}
+		}
+		all = append(all, compare(t, f)...)
+	}
+	return all, nil
 }
 
 // settings asks for what compare looks at, by topic. A topic whose settings we may
@@ -230,7 +273,7 @@ func (c *Client) settings(ctx context.Context, topics []Topic) (map[string]map[s
 	}
 	out := map[string]map[string]string{}
 	for _, r := range res.Resources {
-		if errors.Is(r.Error, kafka.TopicAuthorizationFailed) {
+		if errors.Is(r.Error, kafka.TopicAuthorizationFailed) || errors.Is(r.Error, kafka.UnknownTopicOrPartition) {
 			continue
 		}
 		if r.Error != nil {

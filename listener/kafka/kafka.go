@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -104,10 +105,26 @@ func (c *Client) Close() error {
 func (c *Client) kafkaLog(what string) kafka.Logger {
 	return kafka.LoggerFunc(func(format string, args ...any) {
 		level := slog.LevelDebug
-		if c.trouble.begin(what) {
+		if !idled(format, args) && c.trouble.begin(what) {
 			level = slog.LevelWarn
 		}
 		c.log.Log(context.Background(), level, "kafka client complained; more of it at level debug",
 			"about", what, "detail", strings.TrimSpace(fmt.Sprintf(format, args...)))
 	})
+}
+
+// idled reports whether kafka-go complains that a fetch ran out of max_wait before the
+// broker said that there is nothing: so ends any wait at a partition without records,
+// where the network or the broker is slow by a little. kafka-go connects again then; a
+// broker that hangs makes it complain of that.
+func idled(format string, args []any) bool {
+	if !strings.HasPrefix(format, "the kafka reader got an unknown error reading") {
+		return false
+	}
+	for _, a := range args {
+		if err, is := a.(error); is && errors.Is(err, os.ErrDeadlineExceeded) {
+			return true
+		}
+	}
+	return false
 }

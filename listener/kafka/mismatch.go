@@ -16,7 +16,7 @@ const (
 	keyMinInsync      = "min.insync.replicas"
 )
 
-// Mismatch is one way in which a topic is not as wanted.
+// Mismatch is one way in which a topic is not as wanted. Key is empty if it is not there.
 type Mismatch struct {
 	Topic, Key    string
 	Found, Wanted string
@@ -30,7 +30,19 @@ type Mismatch struct {
 
 // Error implements error.
 func (m Mismatch) Error() string {
+	if m.Key == "" {
+		return fmt.Sprintf("topic %s %s; %s", m.Topic, m.Found, m.Remedy)
+	}
 	return fmt.Sprintf("topic %s: %s is %s, wanted %s; %s", m.Topic, m.Key, m.Found, m.Wanted, m.Remedy)
+}
+
+// missing is said of a topic that is not there.
+func missing(t Topic) Mismatch {
+	return Mismatch{
+		Topic: t.Name, Found: "is not there, or this user may not see it", Wanted: "there", Fatal: true,
+		Remedy: "it was there at the start, and what it held is lost if somebody deleted it: " +
+			"it is made anew when something is appended to it and create_topics is true, or at the next start",
+	}
 }
 
 // found is what the cluster says about a topic.

@@ -103,18 +103,17 @@ func (c *counts) put(topic string, n int) []int {
 	return ids
 }
 
-// partitionsToProduce returns a topic's partitions, creating the topic if that is
+// partitionsToProduce returns a topic's partitions, making the topic if that is
 // allowed.
 func (c *Client) partitionsToProduce(ctx context.Context, topic string) ([]int, error) {
 	if ids, ok := c.counts.get(topic); ok {
 		return ids, nil
 	}
 	n, err := c.Partitions(ctx, topic)
-	if errors.Is(err, kafka.UnknownTopicOrPartition) && c.cfg.CreateTopics {
-		if err := c.EnsureTopics(ctx, Topic{Name: topic}); err != nil {
-			return nil, err
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		if err = c.remake(ctx, topic); err == nil {
+			n, err = c.Partitions(ctx, topic)
 		}
-		n, err = c.Partitions(ctx, topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("produce: %w", err)
