@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fresnel-search/fresnel/configs"
 	"github.com/fresnel-search/fresnel/searchapi/identity"
@@ -58,6 +59,9 @@ func TestProductionConfigurationLosesNothingWithOneMachine(t *testing.T) {
 	}
 	if slices.ContainsFunc(e.Addresses, func(a string) bool { return !strings.HasPrefix(a, "https://") }) {
 		t.Errorf("nodes %v: not all are encrypted", e.Addresses)
+	}
+	if k.ProduceTimeout >= k.SessionTimeout || k.ProduceTimeout <= 15*time.Second {
+		t.Errorf("produce_timeout is %s: longer than the 15 s that a failing-over cluster is silent, shorter than session_timeout of %s", k.ProduceTimeout, k.SessionTimeout)
 	}
 	if c.Indexer.Partitions != 12 || c.SearchAPI.Identity.Mode == identity.ModeNone {
 		t.Errorf("partitions %d, identity %q", c.Indexer.Partitions, c.SearchAPI.Identity.Mode)
