@@ -78,7 +78,9 @@ func (v *saver) run(ctx context.Context) {
 			v.wake(false)
 			continue
 		}
-		wait = retryMin
+		if cursors { // all is saved, not only what was urgent, if there was any
+			wait = retryMin
+		}
 	}
 }
 
