@@ -51,9 +51,11 @@ type Lease struct {
 	value holder    // of at
 	since time.Time // when it was first seen like that; zero: never
 
-	mu    sync.Mutex
-	until time.Time // our own is valid before
-	known string    // who holds it, as far as known
+	mu     sync.Mutex
+	until  time.Time // our own is valid before
+	known  string    // who holds it, as far as known
+	vacant time.Time // since when nobody has, as far as known; zero while somebody does
+	why    error     // of the last attempt to take it
 }
 
 // holder is a lease's value. Each renewal has another Beat, so that none looks like
@@ -67,7 +69,7 @@ type holder struct {
 // NewLease returns the lease of that name, not held. The owner is for people, and
 // should tell one process from another.
 func NewLease(store Store, name, owner string) *Lease {
-	return &Lease{store: store, name: name, owner: owner, id: rand.Text()}
+	return &Lease{store: store, name: name, owner: owner, id: rand.Text(), vacant: time.Now()}
 }
 
 // Valid reports whether the lease is held now. Check it before each step that another
@@ -85,6 +87,17 @@ func (l *Lease) Holder() string {
 	return l.known
 }
 
+// Vacant is for how long nobody has held the lease, as far as this process knows, 0 if
+// somebody does; and why this process could not take it when it last tried.
+func (l *Lease) Vacant() (time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.vacant.IsZero() {
+		return 0, nil
+	}
+	return time.Since(l.vacant), l.why
+}
+
 // Owner is who holds the lease as far as the store knows; empty if nobody.
 func (l *Lease) Owner(ctx context.Context) (string, error) {
 	_, h, err := l.read(ctx)
@@ -95,6 +108,14 @@ func (l *Lease) Owner(ctx context.Context) (string, error) {
 // this Lease watched for LeaseLength: so call it again and again. It reports whether
 // the lease is held now.
 func (l *Lease) Acquire(ctx context.Context) (bool, error) {
+	held, err := l.acquire(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why = err
+	return held, err
+}
+
+func (l *Lease) acquire(ctx context.Context) (bool, error) {
 	r, h, err := l.read(ctx)
 	if err != nil {
 		return false, err
@@ -104,10 +125,11 @@ func (l *Lease) Acquire(ctx context.Context) (bool, error) {
 	}
 	l.at, l.value = r, h
 	if h.ID != "" && h.ID != l.id {
-		l.hold(time.Time{}, h.Owner)
 		if time.Since(l.since) < LeaseLength {
+			l.hold(time.Time{}, h.Owner)
 			return false, nil
 		}
+		l.hold(time.Time{}, "") // it has run out
 	}
 	err = l.write(ctx)
 	if errors.Is(err, ErrConflict) {
@@ -246,6 +268,12 @@ func (l *Lease) write(ctx context.Context) error {
 func (l *Lease) hold(until time.Time, by string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	switch {
+	case by != "":
+		l.vacant = time.Time{}
+	case l.vacant.IsZero():
+		l.vacant = time.Now()
+	}
 	l.until, l.known = until, by
 }
 

@@ -278,3 +278,43 @@ func TestUnreadableLeaseRunsOut(t *testing.T) {
 		a.end(t)
 	})
 }
+
+// readable is a store that takes no writes.
+type readable struct {
+	*shelf
+	why error
+}
+
+func (r readable) Save(context.Context, []record.Record) ([]record.Saved, error) { return nil, r.why }
+
+func TestLeaseThatNobodyCanTakeIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		if held, err := record.NewLease(s, "work", "dead").Acquire(t.Context()); !held || err != nil {
+			t.Fatal(held, err)
+		}
+		broken := errors.New("the index takes no writes")
+		tries := func(l *record.Lease, d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end) && !l.Valid(); pass(500 * time.Millisecond) {
+				if _, err := l.Acquire(t.Context()); err != nil && !errors.Is(err, broken) {
+					t.Error(err)
+				}
+			}
+		}
+		l := record.NewLease(readable{s, broken}, "work", "waits")
+		tries(l, 5*time.Second)
+		if since, why := l.Vacant(); since != 0 || why != nil || l.Holder() != "dead" {
+			t.Errorf("while somebody holds it: vacant for %s, %v, held by %q", since, why, l.Holder())
+		}
+		tries(l, time.Minute)
+		if since, why := l.Vacant(); since < 45*time.Second || !errors.Is(why, broken) {
+			t.Errorf("after a minute without a holder: vacant for %s, %v", since, why)
+		}
+		heir := record.NewLease(s, "work", "heir")
+		tries(heir, time.Minute)
+		if since, _ := heir.Vacant(); since != 0 || !heir.Valid() {
+			t.Errorf("the holder itself: vacant for %s", since)
+		}
+	})
+}

@@ -56,7 +56,7 @@ func (s *system) startListener(context.Context) error {
 	s.consumer("listener", s.Config.Listener.Group)
 	if s.broker == nil {
 		r := &retentions{ask: s.kafka.Retention}
-		s.degrades("tombstones", func() error { return s.tombstonesOutliveTopics(r) })
+		s.degrades("tombstones", func(ctx context.Context) error { return s.tombstonesOutliveTopics(ctx, r) })
 	}
 	return nil
 }

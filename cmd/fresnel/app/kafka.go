@@ -43,7 +43,7 @@ func (s *system) startKafka(ctx context.Context) error {
 			kafka.Topic{Name: indexer.MutationsTopic, Partitions: n},
 			kafka.Topic{Name: indexer.ChangesTopic, Partitions: n})
 	}
-	s.degrades("topics", func() error { return c.TopicWarnings(context.Background()) })
+	s.degrades("topics", c.TopicWarnings)
 	return c.EnsureTopics(ctx,
 		cfg.Own(indexer.MutationsTopic, n, cfg.OwnTopics.MutationsRetention),
 		cfg.Own(indexer.ChangesTopic, n, cfg.OwnTopics.ChangesRetention))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/changelog"
@@ -58,7 +59,7 @@ func (s *system) startPublishers(context.Context) error {
 	s.add("publishers", func(ctx context.Context) error { return run(ctx, e.Run) }, nil)
 	s.noted("publishers", func() (string, error) {
 		if who, waits := s.standby(); waits {
-			return who, nil
+			return who, deserted(s.lease)
 		}
 		return "", e.Ready()
 	})
@@ -91,9 +92,22 @@ func (s *system) standby() (string, bool) {
 	return "standby: nobody delivers yet", true
 }
 
+// desertedAfter is how long nobody may hold a lease that somebody waits for: whoever
+// waits takes it within seconds.
+const desertedAfter = 3 * record.LeaseLength
+
+// deserted says why nobody delivers although this process would.
+func deserted(l *record.Lease) error {
+	since, why := l.Vacant()
+	if since < desertedAfter {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("nobody has delivered for %s, and the lease is not to be had", since.Round(time.Second)), why)
+}
+
 // running is the readiness of a plugin.
-func (s *system) running(name string) func() error {
-	return func() error {
+func (s *system) running(name string) func(context.Context) error {
+	return func(context.Context) error {
 		for _, p := range s.host.Processes() {
 			if p.Name == name && p.State != host.Ready {
 				return errors.Join(fmt.Errorf("is %s", p.State), problem(p.Problem))

@@ -9,8 +9,12 @@ import (
 	"time"
 )
 
-// retentionFor is how long an answer about topics' retention holds.
-const retentionFor = 10 * time.Minute
+// retentionFor is how long an answer about topics' retention holds, and retentionAgain
+// how long a cluster is left alone that did not answer.
+const (
+	retentionFor   = 10 * time.Minute
+	retentionAgain = time.Minute
+)
 
 // retentions compares how long topics are kept with how long tombstones are.
 type retentions struct {
@@ -18,7 +22,7 @@ type retentions struct {
 
 	mu     sync.Mutex
 	topics []string
-	at     time.Time
+	until  time.Time // when the cluster is to be asked again
 	err    error
 }
 
@@ -27,11 +31,13 @@ type retentions struct {
 func (r *retentions) compare(ctx context.Context, topics []string, tombstones time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.at) < retentionFor && slices.Equal(topics, r.topics) {
+	if time.Now().Before(r.until) && slices.Equal(topics, r.topics) {
 		return r.err
 	}
 	found, err := r.ask(ctx, topics)
+	r.topics = slices.Clone(topics)
 	if err != nil {
+		r.until = time.Now().Add(retentionAgain)
 		return r.err
 	}
 	var errs []error
@@ -47,6 +53,6 @@ func (r *retentions) compare(ctx context.Context, topics []string, tombstones ti
 				"reading it again can bring deleted resources back", t, kept, tombstones))
 		}
 	}
-	r.topics, r.at, r.err = slices.Clone(topics), time.Now(), errors.Join(errs...)
+	r.until, r.err = time.Now().Add(retentionFor), errors.Join(errs...)
 	return r.err
 }

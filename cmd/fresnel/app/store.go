@@ -34,8 +34,6 @@ var (
 )
 
 const (
-	// pingTimeout bounds the question whether the store answers.
-	pingTimeout = 2 * time.Second
 	// firstPause and lastPause are between attempts to reach a store.
 	firstPause = 500 * time.Millisecond
 	lastPause  = 5 * time.Second
@@ -49,11 +47,7 @@ func (s *system) openStore(ctx context.Context) error {
 	}
 	s.store = store
 	s.add("store", nil, store.Close)
-	s.check("store", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
-		defer cancel()
-		return store.Ping(ctx)
-	})
+	s.check("store", store.Ping)
 	return nil
 }
 
