@@ -44,6 +44,10 @@ type Rebuilder interface {
 	Rebuild(ctx context.Context, job *record.Reindex, report func(context.Context) error) error
 	// Undo leaves the type as it was before the job; ErrServing if it is too late.
 	Undo(ctx context.Context, job *record.Reindex) error
+	// Release lets writers go on whom a job keeps waiting that is another process's:
+	// that one can then no longer have the new index serve by what it has done so far.
+	// It leaves the job as it is, for whoever goes on with it.
+	Release(ctx context.Context, job *record.Reindex) error
 	// Clean removes the old indices that a job names.
 	Clean(ctx context.Context, job *record.Reindex) error
 }
@@ -77,6 +81,9 @@ type Reindexer struct {
 	lease *record.Lease
 	look  time.Duration
 	pause time.Duration
+
+	aside map[string]time.Time // jobs that cannot be undone, until when
+	waits map[string]waits     // jobs that writers wait for
 }
 
 // NewReindexer returns a reindexer; without Run it takes requests for others to run.
@@ -84,7 +91,7 @@ func NewReindexer(d ReindexDeps) *Reindexer {
 	return &Reindexer{
 		deps: d, log: cmp.Or(d.Logger, slog.New(slog.DiscardHandler)),
 		lease: record.NewLease(d.Records, record.Reindexes, d.Owner),
-		look:  time.Second, pause: 2 * time.Second,
+		look:  time.Second, pause: 2 * time.Second, aside: map[string]time.Time{}, waits: map[string]waits{},
 	}
 }
 
@@ -211,7 +218,7 @@ func (r *Reindexer) enqueue(ctx context.Context, job *record.Reindex) error {
 			*job = *open
 			return nil
 		}
-		if open != nil && open.State == record.ReindexServed {
+		if open != nil && open.State != record.ReindexDone {
 			job.Old = open.Old // nobody else knows of them once that record is gone
 		}
 		if _, err := r.save(ctx, job, version); !errors.Is(err, record.ErrConflict) {
@@ -271,9 +278,11 @@ func (r *Reindexer) save(ctx context.Context, job *record.Reindex, version int64
 
 // next is the job to run now: one that was begun, or else the open one that was asked
 // for first, or one whose old index is due; nil if there is nothing to do.
-func next(jobs []record.Reindex) *record.Reindex {
+func (r *Reindexer) next(jobs []record.Reindex) *record.Reindex {
 	now := time.Now()
-	jobs = slices.DeleteFunc(jobs, func(j record.Reindex) bool { return !j.Open() && !j.Due(now) })
+	jobs = slices.DeleteFunc(slices.Clone(jobs), func(j record.Reindex) bool {
+		return !j.Open() && !j.Due(now) || now.Before(r.aside[j.Type])
+	})
 	if len(jobs) == 0 {
 		return nil
 	}

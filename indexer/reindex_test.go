@@ -21,7 +21,10 @@ type workshop struct {
 	list    []resource.Index
 	log     []string
 	fail    error // of each step
+	stuck   error // of each undo
 	serving bool
+	// blocks makes writers wait from the third step on.
+	blocks bool
 }
 
 func (w *workshop) note(s string) {
@@ -48,6 +51,9 @@ func (w *workshop) DropIndex(_ context.Context, name string) error {
 func (w *workshop) Rebuild(ctx context.Context, job *record.Reindex, report func(context.Context) error) error {
 	w.note("rebuild " + job.Type)
 	for ; job.Copied < 10; job.Copied++ {
+		if w.blocks && job.Copied == 3 {
+			job.Blocks, job.Pauses = true, job.Pauses+1
+		}
 		if err := report(ctx); err != nil {
 			return err
 		}
@@ -70,6 +76,11 @@ func (w *workshop) Undo(_ context.Context, job *record.Reindex) error {
 		w.serving = false
 		return indexer.ErrServing
 	}
+	return w.stuck
+}
+
+func (w *workshop) Release(_ context.Context, job *record.Reindex) error {
+	w.note("release " + job.Type)
 	return nil
 }
 

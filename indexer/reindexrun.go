@@ -31,8 +31,14 @@ func (r *Reindexer) Run(ctx context.Context) error {
 // turn runs what is open, if the lease can be had.
 func (r *Reindexer) turn(ctx context.Context) error {
 	jobs, err := r.Jobs(ctx)
-	if err != nil || next(jobs) == nil {
+	if err != nil {
 		return err
+	}
+	if !r.deps.Alone {
+		r.release(ctx, jobs)
+	}
+	if r.next(jobs) == nil {
+		return nil
 	}
 	if r.deps.Alone {
 		return r.work(ctx)
@@ -51,7 +57,7 @@ func (r *Reindexer) work(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		job := next(jobs)
+		job := r.next(jobs)
 		if job == nil {
 			return nil
 		}
@@ -60,6 +66,42 @@ func (r *Reindexer) work(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// waitLimit is for how long writers may be seen waiting for one pause of a job that
+// this process does not run: its owner lets them go on sooner, so it was killed or
+// hangs. Its lease may still last: with that, writers would wait for longer than 10 s.
+const waitLimit = 6 * time.Second
+
+// waits is a pause of a job as first seen.
+type waits struct {
+	pause int
+	since time.Time
+}
+
+// release lets writers go on where they wait for too long.
+func (r *Reindexer) release(ctx context.Context, jobs []record.Reindex) {
+	for i := range jobs {
+		j := &jobs[i]
+		if !j.Blocks || !j.Open() {
+			delete(r.waits, j.Type)
+			continue
+		}
+		seen, found := r.waits[j.Type]
+		if !found || seen.pause != j.Pauses {
+			seen = waits{j.Pauses, time.Now()}
+			r.waits[j.Type] = seen
+		}
+		if time.Since(seen.since) < waitLimit {
+			continue
+		}
+		if err := r.deps.Rebuilder.Release(ctx, j); err != nil {
+			r.log.Warn("writers still wait for a reindex that does not get on", "resource_type", j.Type, "err", err)
+			continue
+		}
+		r.log.Warn("writers go on; the reindex that they waited for does not get on", "resource_type", j.Type)
+		r.waits[j.Type] = waits{j.Pauses, time.Now()}
+	}
 }
 
 // rest waits for d or until ctx is done.
@@ -87,8 +129,11 @@ func (r *Reindexer) run(ctx context.Context, typ string) error {
 		return err
 	}
 	a := &attempt{r, job, version}
-	if !job.Open() {
+	switch {
+	case !job.Open():
 		return a.clean(ctx)
+	case job.Ending != "":
+		return a.undo(ctx, job.Ending, job.Error)
 	}
 	if job.State == record.ReindexWaits {
 		job.State, job.Started = record.ReindexRuns, time.Now().UTC()
@@ -193,24 +238,38 @@ func (a *attempt) clean(ctx context.Context) error {
 		return fmt.Errorf("remove what the reindex of %s left: %w", a.job.Type, err)
 	}
 	a.r.log.Info("old index removed", "resource_type", a.job.Type)
-	a.job.State, a.job.Phase, a.job.Old, a.job.Checkpoint = record.ReindexDone, string(record.ReindexDone), nil, nil
-	return a.save(ctx)
+	if a.job.State == record.ReindexServed {
+		a.job.State, a.job.Phase = record.ReindexDone, string(record.ReindexDone)
+	}
+	a.job.Old, a.job.Checkpoint = nil, nil
+	return a.keep(ctx)
 }
 
+// undoAgain is how long a job is put aside that could not be undone: others go on.
+const undoAgain = 30 * time.Second
+
 // undo brings back what was before, and ends the job. If it is too late for that, the
-// job goes on.
+// job goes on; if it fails, it is tried again later, also by others and after a crash.
 func (a *attempt) undo(ctx context.Context, state record.ReindexState, why string) error {
-	a.job.Phase = "is being undone"
+	a.job.Phase, a.job.Ending, a.job.Error = "is being undone", state, why
+	if err := a.keep(ctx); err != nil {
+		return err
+	}
 	err := a.r.deps.Rebuilder.Undo(ctx, a.job)
 	switch {
 	case errors.Is(err, ErrServing):
-		a.job.Abort, a.job.Served = false, true
+		a.job.Abort, a.job.Served, a.job.Ending, a.job.Error = false, true, "", ""
 		if err := a.save(ctx); err != nil {
 			return err
 		}
 		return a.r.run(ctx, a.job.Type)
+	case ctx.Err() != nil:
+		return nil //nolint:nilerr // not ours any more, or not now
 	case err != nil:
-		return fmt.Errorf("undo reindex of %s: %w", a.job.Type, err)
+		a.r.log.Error("reindex not undone; trying again later", "resource_type", a.job.Type, "err", err, "wait", undoAgain)
+		a.r.aside[a.job.Type] = time.Now().Add(undoAgain)
+		a.job.Phase = "cannot be undone yet: " + err.Error()
+		return a.keep(ctx)
 	}
 	a.job.Checkpoint = nil
 	return a.end(ctx, state, why)
@@ -219,12 +278,16 @@ func (a *attempt) undo(ctx context.Context, state record.ReindexState, why strin
 // end stores what became of the job.
 func (a *attempt) end(ctx context.Context, state record.ReindexState, why string) error {
 	a.job.State, a.job.Error, a.job.Ended = state, why, time.Now().UTC()
-	a.job.Phase, a.job.Left = string(state), 0
+	a.job.Phase, a.job.Left, a.job.Blocks, a.job.Ending = string(state), 0, false, ""
 	a.r.log.Info("reindex ended", "resource_type", a.job.Type, "state", state, "why", why,
 		"duration", a.job.Ended.Sub(a.job.Started), "paused", a.job.Paused)
-	err := a.save(ctx)
-	if errors.Is(err, errAborted) {
-		err = nil
+	return a.keep(ctx)
+}
+
+// keep is save of a job that is ended anyway.
+func (a *attempt) keep(ctx context.Context) error {
+	if err := a.save(ctx); !errors.Is(err, errAborted) {
+		return err
 	}
-	return err
+	return nil
 }

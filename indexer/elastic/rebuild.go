@@ -191,7 +191,7 @@ func (r *rebuild) look(ctx context.Context) (served bool, err error) {
 
 // serves notes that there is no way back.
 func (r *rebuild) serves(ctx context.Context) error {
-	r.cp.Blocked = false
+	r.cp.Blocked, r.job.Blocks = false, false
 	r.job.Served, r.job.Error = true, ""
 	if !slices.Contains(r.job.Old, r.from()) {
 		r.job.Old = append(r.job.Old, r.from())
@@ -377,6 +377,24 @@ func (s *Store) Undo(ctx context.Context, job *record.Reindex) error {
 		}
 	}
 	return s.deleteIndex(ctx, r.to())
+}
+
+// Release lets writers go on who wait for another process. It takes the turn first:
+// that process cannot swap any more then, and must not, since the old index changes.
+func (s *Store) Release(ctx context.Context, job *record.Reindex) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, undoLimit, errTimeout)
+	defer cancel()
+	r, err := s.rebuilding(job, nil)
+	if err != nil || !r.cp.Blocked {
+		return err
+	}
+	if err := r.takeTurn(ctx); err != nil {
+		return err
+	}
+	if served, err := r.served(ctx); err != nil || served {
+		return err
+	}
+	return r.settings(ctx, r.from(), map[string]any{"blocks.write": nil})
 }
 
 // endTurn takes the right to swap from everybody, lets writers go on, and deletes the

@@ -53,7 +53,8 @@ func (r *rebuild) handOver(ctx context.Context) error {
 // paused is what is done while writers wait. Either the new index serves when it
 // returns, or writers go on, or it is not known which: the next attempt finds out.
 func (r *rebuild) paused(ctx context.Context) (err error) {
-	r.cp.Blocked = true
+	r.cp.Blocked, r.job.Blocks = true, true
+	r.job.Pauses++
 	if err := r.step(ctx, phaseBlock); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (r *rebuild) unblock(ctx context.Context) error {
 	if err := r.settings(ctx, r.from(), map[string]any{"blocks.write": nil}); err != nil {
 		return err
 	}
-	r.cp.Blocked = false
+	r.cp.Blocked, r.job.Blocks = false, false
 	return nil
 }
 

@@ -27,6 +27,10 @@ type Reindex struct {
 	Grace time.Duration `json:"grace_ns,omitempty"`
 	// Old are the indices that are left.
 	Old []string `json:"old,omitempty"`
+	// Blocks says that writers wait for it, or soon will.
+	Blocks bool `json:"blocks,omitempty"`
+	// Ending is what it ends as when it has been undone; empty if it is not to be.
+	Ending ReindexState `json:"ending,omitempty"`
 
 	Requested time.Time `json:"requested"`
 	Started   time.Time `json:"started,omitzero"`
@@ -50,7 +54,8 @@ type Progress struct {
 	// PerSecond is the rate of this pass, and Left about how long it still takes.
 	PerSecond float64       `json:"per_second,omitempty"`
 	Left      time.Duration `json:"left_ns,omitempty"`
-	// Paused is the longest that writers have been kept waiting.
+	// Pauses is how often writers have been kept waiting, and Paused the longest of it.
+	Pauses int           `json:"pauses,omitempty"`
 	Paused time.Duration `json:"paused_ns,omitempty"`
 	// Served says that the new index is the one in use: there is no way back.
 	Served bool `json:"served,omitempty"`
@@ -72,9 +77,11 @@ const (
 // Open reports whether there is something left to do.
 func (r *Reindex) Open() bool { return r.State == ReindexWaits || r.State == ReindexRuns }
 
-// Due reports whether the old index is to be deleted now.
+// Due reports whether old indices are to be deleted now: its own, or what it was left by
+// one before it.
 func (r *Reindex) Due(now time.Time) bool {
-	return r.State == ReindexServed && now.Sub(r.Ended) >= r.Grace
+	left := len(r.Old) > 0 && !r.Keep && (r.State == ReindexFailed || r.State == ReindexAborted)
+	return (left || r.State == ReindexServed) && now.Sub(r.Ended) >= r.Grace
 }
 
 // Record is the reindex as it is stored, written only over the version given.

@@ -188,5 +188,8 @@ func (s *Store) Rebuild(ctx context.Context, job *record.Reindex, report func(co
 // Undo does nothing: what was not committed has left no trace.
 func (s *Store) Undo(context.Context, *record.Reindex) error { return nil }
 
+// Release does nothing: no other process has the store.
+func (s *Store) Release(context.Context, *record.Reindex) error { return nil }
+
 // Clean does nothing: nothing is left.
 func (s *Store) Clean(context.Context, *record.Reindex) error { return nil }
