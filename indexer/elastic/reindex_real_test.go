@@ -178,6 +178,9 @@ func TestRealReindexUnderLoadLosesNothingD12D13(t *testing.T) {
 	for _, shards := range []int{1, 3} {
 		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
 			eachServer(t, func(t *testing.T, cfg elastic.Config) {
+				if testing.Short() && (shards == 1) == (cfg.Flavor == layout.OpenSearch) {
+					t.Skip("one number of shards for each kind of server will do; leave -short out for both")
+				}
 				cfg.Shards = shards
 				before, after, _ := twoStores(t, cfg)
 				const n = 3000

@@ -116,13 +116,13 @@ func (h *History) Rest(processes ...*harness.Server) {
 	}
 	settled(h.t, processes, records, "")
 	harness.Patiently(h.t, "all is delivered", func() (int64, error) {
-		return int64(len(h.receiver.Deliveries())), delivered(processes)
+		return int64(h.receiver.Count()), delivered(processes)
 	})
 	for topic, tail := range map[string]*harness.Tail{"fresnel.mutations": h.mutations, "fresnel.changes": h.changes} {
 		s.Eventually(topic+" is read to its end", func() error {
 			n, err := harness.Ends(s.Kafka, topic)
-			if err != nil || int64(len(tail.Entries())) != n {
-				return fmt.Errorf("%d of %d, %w", len(tail.Entries()), n, err)
+			if err != nil || int64(tail.Count()) != n {
+				return fmt.Errorf("%d of %d, %w", tail.Count(), n, err)
 			}
 			return nil
 		})

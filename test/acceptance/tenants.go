@@ -39,7 +39,11 @@ listener: {kafka: {embedded: {listen: KAFKA_ADDR}}}
 	for _, token := range tenants {
 		s.Eventually("the new tokens are known", func() error { return s.Call("GET", "/v1/search", token, map[string]any{}, nil) })
 	}
-	owners := 0
+	owners, unseen := 0, 0
+	sample := 1
+	if e.IsReal() { // where each look takes a while, some, chosen anew in every run
+		sample = 8
+	}
 	for project, token := range tenants {
 		mine := Dump(t, s, token)
 		for key, d := range mine {
@@ -59,7 +63,9 @@ listener: {kafka: {embedded: {listen: KAFKA_ADDR}}}
 					t.Errorf("project %s does not see its own %s", project, key)
 				}
 			} else if _, ok := mine[key]; !ok {
-				noTrace(t, s, token, d)
+				if unseen++; unseen%sample == 0 {
+					noTrace(t, s, token, d)
+				}
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,7 +141,7 @@ func (e *Engines) Refresh(t testing.TB) {
 	}
 }
 
-// dropIndices deletes the indices of this Fresnel, each by name: clusters refuse
+// dropIndices deletes the indices of this Fresnel by their names: clusters refuse
 // patterns.
 func (e *Engines) dropIndices() error {
 	if e.Prefix == "" || e.cluster == "" {
@@ -155,10 +156,13 @@ func (e *Engines) dropIndices() error {
 		return err
 	}
 	var errs []error
-	for _, i := range all {
-		if _, err := e.ask(http.MethodDelete, "/"+i.Index+"?ignore_unavailable=true"); err != nil {
-			errs = append(errs, err)
+	for some := range slices.Chunk(all, 50) { // a URL may have 4 KB
+		names := make([]string, len(some))
+		for n, i := range some {
+			names[n] = i.Index
 		}
+		_, err := e.ask(http.MethodDelete, "/"+strings.Join(names, ",")+"?ignore_unavailable=true")
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

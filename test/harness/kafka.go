@@ -20,8 +20,7 @@ func seeds(brokers string) kgo.Opt { return kgo.SeedBrokers(strings.Split(broker
 var ours = regexp.MustCompile(`^(fresnel[.-]|(ironic_)?(versioned_)?notifications\.)`)
 
 // emptyKafka deletes the topics and consumer groups that a Fresnel uses, and no others.
-// The error says what is still there; groups with members that were killed go only when
-// the members are missed.
+// The error says what was there.
 func emptyKafka(brokers string) error {
 	cl, err := kgo.NewClient(seeds(brokers), kgo.DialTimeout(time.Second))
 	if err != nil {
@@ -83,6 +82,9 @@ func deleteGroups(ctx context.Context, cl *kgo.Client) (there []string, err erro
 	if len(there) == 0 {
 		return nil, nil
 	}
+	if err := removeMembers(ctx, cl, there); err != nil {
+		return there, err
+	}
 	req := kmsg.NewPtrDeleteGroupsRequest()
 	req.Groups = there
 	for _, sh := range cl.RequestSharded(ctx, req) {
@@ -97,6 +99,33 @@ func deleteGroups(ctx context.Context, cl *kgo.Client) (there []string, err erro
 		}
 	}
 	return there, err
+}
+
+// removeMembers takes the members of groups out of them: those that were killed would
+// stay until they are missed.
+func removeMembers(ctx context.Context, cl *kgo.Client, groups []string) (err error) {
+	req := kmsg.NewPtrDescribeGroupsRequest()
+	req.Groups = groups
+	for _, sh := range cl.RequestSharded(ctx, req) {
+		if sh.Err != nil {
+			err = errors.Join(err, sh.Err)
+			continue
+		}
+		for _, g := range sh.Resp.(*kmsg.DescribeGroupsResponse).Groups {
+			leave := kmsg.NewPtrLeaveGroupRequest()
+			leave.Group = g.Group
+			for _, m := range g.Members {
+				lm := kmsg.NewLeaveGroupRequestMember()
+				lm.MemberID = m.MemberID
+				leave.Members = append(leave.Members, lm)
+			}
+			if len(leave.Members) > 0 {
+				_, failed := leave.RequestWith(ctx, cl)
+				err = errors.Join(err, failed)
+			}
+		}
+	}
+	return err
 }
 
 // Move makes another replica the leader of each partition of a topic, or does so for

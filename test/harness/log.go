@@ -67,6 +67,13 @@ func (t *Tail) Entries() []Entry {
 	return append([]Entry(nil), t.all...)
 }
 
+// Count is how many records have been read.
+func (t *Tail) Count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.all)
+}
+
 // Ends returns the sum of the end offsets of a topic's partitions: how many records
 // were ever appended to it.
 func Ends(broker, topic string) (sum int64, err error) {

@@ -106,6 +106,13 @@ func (r *Receiver) Deliveries() []Delivery {
 	return slices.Clone(r.all)
 }
 
+// Count is how many deliveries were accepted so far.
+func (r *Receiver) Count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.all)
+}
+
 // Errors are all deliveries that did not verify or decode.
 func (r *Receiver) Errors() []string {
 	r.mu.Lock()

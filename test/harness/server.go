@@ -389,7 +389,7 @@ const stall = 90 * time.Second
 func Patiently(t testing.TB, what string, ok func() (progress int64, err error)) {
 	t.Helper()
 	most, moved := int64(-1), time.Now()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for ; ; <-tick.C {
 		n, err := ok()

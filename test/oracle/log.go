@@ -107,7 +107,8 @@ func Delivered(t testing.TB, r *harness.Receiver, ids map[string]bool) {
 			last = c.Revision
 		}
 	}
-	if d := cmp.Diff(slices.Sorted(maps.Keys(ids)), slices.Sorted(maps.Keys(got))); d != "" {
+	if !maps.Equal(ids, got) {
+		d := cmp.Diff(slices.Sorted(maps.Keys(ids)), slices.Sorted(maps.Keys(got)))
 		t.Errorf("changes in the log and changes delivered differ (-log +delivered):\n%.2000s", d)
 	}
 }

@@ -3,10 +3,12 @@
 package real
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -99,8 +101,11 @@ func (w *world) tail() {
 	w.changes = harness.NewTail(w.T, w.servers[0].Kafka, "fresnel.changes")
 }
 
-// fault breaks something and repairs it. Meanwhile one of the texts must be among
-// what readiness says, if there are any.
+// resumes is how soon work must go on once what was broken is repaired.
+const resumes = 30 * time.Second
+
+// fault breaks something and repairs it, and waits until work goes on. Meanwhile one of
+// the texts must be among what readiness says, if there are any.
 func (w *world) fault(name string, breaks func(), said ...string) {
 	w.Helper()
 	f := oracle.Fault{Name: name, From: time.Now(), Said: said}
@@ -108,6 +113,48 @@ func (w *world) fault(name string, breaks func(), said ...string) {
 	f.To = time.Now()
 	w.Logf("%6s %s, for %s", w.age(), name, f.To.Sub(f.From).Round(10*time.Millisecond))
 	w.history.Faults = append(w.history.Faults, f)
+	w.goesOn(name)
+}
+
+// goesOn tells of a new image on each partition of the services, and waits until all
+// are shown: what was told before on these partitions is handled then, too.
+func (w *world) goesOn(after string) {
+	w.Helper()
+	begin := time.Now()
+	var canaries []string
+	for _, topic := range lifeTopics {
+		for p := range partitions {
+			id := fmt.Sprintf("canary-%d-%d", len(w.history.Faults), len(canaries))
+			r := notify(topic, "image.create", begin, image(id, after, 0))
+			r.Partition = p
+			w.tell(r)
+			canaries = append(canaries, id)
+		}
+	}
+	harness.Eventually(w.T, "work goes on after "+after, func() error {
+		for len(canaries) > 0 {
+			if err := w.shown(canaries[0]); err != nil {
+				return err
+			}
+			canaries = canaries[1:]
+		}
+		return nil
+	})
+	took := time.Since(begin)
+	w.Logf("%6s work goes on after %s", w.age(), took.Round(10*time.Millisecond))
+	if took > resumes {
+		w.Errorf("after %s it took %s until work went on, want %s at most", after, took, resumes)
+	}
+}
+
+// shown asks all servers for an image; one must have it.
+func (w *world) shown(id string) (err error) {
+	for _, s := range w.servers {
+		if err = s.Get("/v1/resources/"+url.PathEscape(imageType)+"/"+id, nil); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // pass lets time go by with everything as it is.
@@ -141,15 +188,15 @@ func (w *world) rest() map[string]oracle.Account {
 				err = errors.Join(err, fmt.Errorf("the %s has %d of %d", role, got, n))
 			}
 		}
-		got, all := int64(len(w.changes.Entries())), w.end("fresnel.changes")
+		got, all := int64(w.changes.Count()), w.end("fresnel.changes")
 		if err == nil && got != all {
 			err = fmt.Errorf("%d of %d changes are read", got, all)
 		}
-		progress += int64(len(w.receiver.Deliveries())) + got
+		progress += int64(w.receiver.Count()) + got
 		return progress, errors.Join(err, w.delivered())
 	})
 	w.Logf("%6s at rest %s after the last record: %d records, %d mutations, %d changes", w.age(),
-		time.Since(begin).Round(10*time.Millisecond), books["listener"].Input, books["indexer"].Input, len(w.changes.Entries()))
+		time.Since(begin).Round(10*time.Millisecond), books["listener"].Input, books["indexer"].Input, w.changes.Count())
 	return books
 }
 
@@ -182,11 +229,17 @@ func (w *world) delivered() error {
 
 // end is how many records were ever appended to a topic; -1 if that is unknown.
 func (w *world) end(topic string) int64 {
-	n, err := harness.Ends(w.servers[0].Kafka, topic)
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+	defer cancel()
+	ends, err := harness.EndOf(ctx, w.cl, topic)
 	if err != nil {
 		return -1
 	}
-	return n
+	var sum int64
+	for _, n := range ends {
+		sum += n
+	}
+	return sum
 }
 
 // appended is how long the logs are that each step reads, what it skipped left out.
@@ -263,7 +316,7 @@ func (w *world) check() {
 	h.Types, h.Receiver, h.Appended = types, w.receiver, w.appended()
 	for topic, tail := range map[string]*harness.Tail{"fresnel.mutations": w.mutations, "fresnel.changes": w.changes} {
 		harness.Eventually(w.T, topic+" is read to its end", func() error {
-			if got, n := int64(len(tail.Entries())), w.end(topic); got != n {
+			if got, n := int64(tail.Count()), w.end(topic); got != n {
 				return fmt.Errorf("%d of %d", got, n)
 			}
 			return nil

@@ -2,8 +2,11 @@
 
 package real
 
+import "time"
+
 // How long the tests of faults are while there is little time.
 const (
 	defaultSeeds = 1
-	defaultRate  = 500
+	defaultRate  = 200
+	hang         = 30 * time.Second // of a broker
 )

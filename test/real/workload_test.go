@@ -35,7 +35,7 @@ const (
 	// watched is how many images are looked at over the API all the time.
 	watched        = 40
 	partitions     = 3
-	ticksPerSecond = 50
+	ticksPerSecond = 20
 )
 
 // workload tells, at a steady rate, of the lives of many resources at once, in an
