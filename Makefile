@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 GO    ?= go
 LINT  := $(GO) tool -modfile=.tools/lint.mod golangci-lint
+SUM   := $(GO) tool -modfile=.tools/test.mod gotestsum --format testname --hide-summary=output --
 BIN   := bin/fresnel
 # How long make soak fuzzes each decoder.
 FUZZTIME ?= 2m
@@ -11,9 +12,9 @@ having = $(sort $(dir $(shell grep -rl '$(1)' --include='*_test.go' .)))
 
 .DEFAULT_GOAL := help
 
-# The packages with tests on real servers, benchmarks apart, and how long they may take
-# on 2 cores once everything is fetched.
-real = $(filter-out ./test/bench/,$(sort $(dir $(shell grep -rlE '^//go:build .*\breal\b' --include='*_test.go' .))))
+# The packages with tests on real servers, benchmarks apart, the longest first; and how
+# long they may take on 2 cores once everything is fetched.
+real = ./test/real/ $(filter-out ./test/bench/ ./test/real/,$(sort $(dir $(shell grep -rlE '^//go:build .*\breal\b' --include='*_test.go' .))))
 ENGINES_BUDGET ?= 15m
 LAB := test/lab/lab.sh
 
@@ -38,8 +39,11 @@ test: ## all tests with the race detector, under 5 minutes; needs nothing but Go
 test-real: test-real-engines ## all tests on real servers; each part has a budget of its own
 
 test-real-engines: ## Elasticsearch, OpenSearch and Kafka: fetched, started, tested for at most 15 minutes, stopped
-	@$(GO) vet -tags real $(real)
-	@$(LAB) run $(ENGINES_BUDGET) $(GO) test -race -tags real -count 1 -timeout 0 $(real)
+	@$(LAB) fetch
+	@$(GO) build -tags faults -o bin/fresnel-faults ./cmd/fresnel
+	@$(GO) test -race -tags real -run '^$$' $(real) >/dev/null # compiles; the time counts from then on
+	@FRESNEL_BINARY="$(CURDIR)/bin/fresnel-faults" LAB_NAME=$@ \
+		$(LAB) run $(ENGINES_BUDGET) $(SUM) -race -short -tags real -count 1 -p 2 -timeout 0 $(real)
 
 lab-up: ## start the servers of the real tests, and leave them running
 	@$(LAB) fetch

@@ -6,7 +6,8 @@
 #   lab.sh env                 what a test finds the running servers by, as lines to eval
 #   lab.sh run TIME COMMAND    starts an empty lab, runs the command for at most that
 #                              time, and stops what it has started, however it ends
-# LAB_PARTS names the servers: "elasticsearch opensearch kafka".
+# LAB_PARTS names the servers: "elasticsearch opensearch kafka". LAB_NAME is what run
+# calls the command.
 set -eu
 . "$(dirname "$0")/common.sh"
 PARTS=${LAB_PARTS:-elasticsearch opensearch kafka}
@@ -42,13 +43,13 @@ run() { # TIME COMMAND...
   trap 'exit 130' INT TERM
   together wipe
   up
-  echo "lab started in $(($(date +%s) - begin)) s; the command has $budget"
+  echo "lab started in $(($(date +%s) - begin)) s; ${LAB_NAME:-the command} has $budget"
   eval "$(environment)"
   begin=$(date +%s)
   [ ! -t 0 ] || front=--foreground # for Ctrl-C; else what the command has started ends with it
   LAB_DIR=$LAB_DIR LAB_CACHE=$LAB_CACHE timeout $front -k 30 "$budget" "$@" || rc=$?
   [ $rc != 124 ] || echo "stopped: the budget of $budget is used up" >&2
-  echo "took $(($(date +%s) - begin)) s of $budget"
+  echo "${LAB_NAME:-the command} took $(($(date +%s) - begin)) s of $budget"
   return $rc
 }
 
