@@ -72,7 +72,7 @@ func (s *Server) listIndices(c *gin.Context) {
 	}
 	matches := true
 	for _, x := range list {
-		matches = matches && len(x.Differences) == 0 && x.Trouble == "" && x.State != resource.IndexMissing
+		matches = matches && len(x.Differences) == 0 && len(x.Settings) == 0 && x.Trouble == "" && x.State != resource.IndexMissing
 	}
 	s.answer(c, http.StatusOK, gin.H{"indices": some(list), "as_wanted": matches})
 }

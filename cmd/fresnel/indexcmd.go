@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
@@ -138,7 +139,8 @@ func indexTable(out io.Writer, list indexList) error {
 func checkIndices(c *client, out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Say in words how indices differ from the catalogue",
-		Long: `Says for each resource type what its index has otherwise than the catalogue wants.
+		Long: `Says for each resource type what its index has otherwise than the catalogue wants,
+and where it has another number of shards or replicas than the configuration says.
 The exit code is 0 if nothing differs and 3 if something does.`,
 		Example: "  fresnel index check",
 		Args:    cobra.NoArgs,
@@ -156,6 +158,7 @@ The exit code is 0 if nothing differs and 3 if something does.`,
 
 func sayDifferences(out io.Writer, list indexList) error {
 	var b strings.Builder
+	differs := false
 	for _, x := range list.Indices {
 		say := func(what string) { fmt.Fprintf(&b, "%s: %s\n", x.Type, what) }
 		switch x.State {
@@ -167,16 +170,17 @@ func sayDifferences(out io.Writer, list indexList) error {
 			say("index " + x.Name + " is of another generation and not used; `fresnel index drop` removes it unless a reindex runs")
 		case resource.IndexServes:
 		}
-		for _, d := range x.Differences {
+		for _, d := range slices.Concat(x.Differences, x.Settings) {
 			say(d)
 		}
+		differs = differs || len(x.Differences) > 0
 		if x.Trouble != "" {
 			say(x.Trouble)
 		}
 	}
 	if b.Len() == 0 {
 		b.WriteString("all indices are as the catalogue wants them\n")
-	} else if !list.AsWanted {
+	} else if differs {
 		b.WriteString("`fresnel reindex` makes indices as the catalogue wants them, while they are in use\n")
 	}
 	_, err := io.WriteString(out, b.String())

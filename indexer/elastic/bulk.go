@@ -123,7 +123,7 @@ func (s *Store) sendHeld(ctx context.Context, b *bulk) ([]result, error) {
 	}
 	out := make([]result, len(answers))
 	for i := range answers {
-		out[i] = answers[i].result(b.items[i].ix.generation)
+		out[i] = answers[i].result(b.items[i].ix.mark)
 	}
 	return out, nil
 }
@@ -158,14 +158,14 @@ type bulkAnswer struct {
 	reason    string // may quote values: only fieldOf looks at it
 }
 
-func (a *bulkAnswer) result(generation int) result {
+func (a *bulkAnswer) result(mark int) result {
 	r := result{outcome: classify(a.status, a.typ), status: a.status, typ: identifier(a.typ)}
 	switch r.outcome {
 	case rejected:
 		r.field = fieldIn(a.reason)
 	case done:
 		var err error
-		if r.version, err = (place{generation, a.term, a.seq}).version(); err != nil {
+		if r.version, err = (place{mark, a.term, a.seq}).version(); err != nil {
 			r.outcome, r.typ = again, "version_out_of_range"
 		}
 	default:

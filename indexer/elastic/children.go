@@ -144,7 +144,7 @@ func decodeFound(b []byte, ix *index) (out []found, err error) {
 
 func readFound(r *wire.Reader, ix *index) found {
 	f := found{ix: ix}
-	p := place{generation: ix.generation, seq: -1}
+	p := place{mark: ix.mark, seq: -1}
 	r.Object(func(name string) bool {
 		switch name {
 		case "_id":

@@ -150,13 +150,21 @@ func (c *client) do(ctx context.Context, q esapi.Request) ([]byte, error) {
 
 // within is do with a limit of its own.
 func (c *client) within(ctx context.Context, limit time.Duration, q esapi.Request) ([]byte, error) {
+	return c.bounded(ctx, limit, maxAnswer, q)
+}
+
+// errLong says that an answer has more bytes than it may.
+var errLong = errors.New("the answer is too long")
+
+// bounded is within for answers of at most so many bytes: what is longer wraps errLong.
+func (c *client) bounded(ctx context.Context, limit time.Duration, most int, q esapi.Request) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer cancel()
 	res, err := q.Do(ctx, c.es)
 	if err != nil {
 		return nil, lost(ctx, limit, err)
 	}
-	body, err := readAll(res)
+	body, err := readAll(res, most)
 	if cerr := res.Body.Close(); err == nil {
 		err = cerr
 	}
@@ -185,14 +193,14 @@ func lost(ctx context.Context, limit time.Duration, err error) error {
 	return fmt.Errorf("no answer: %w", err)
 }
 
-func readAll(res *esapi.Response) ([]byte, error) {
+func readAll(res *esapi.Response, most int) ([]byte, error) {
 	var b bytes.Buffer
-	if n, err := strconv.Atoi(res.Header.Get("Content-Length")); err == nil && n > 0 && n <= maxAnswer {
+	if n, err := strconv.Atoi(res.Header.Get("Content-Length")); err == nil && n > 0 && n <= most {
 		b.Grow(n + bytes.MinRead)
 	}
-	n, err := b.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
-	if err == nil && n > maxAnswer {
-		err = fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	n, err := b.ReadFrom(io.LimitReader(res.Body, int64(most)+1))
+	if err == nil && n > int64(most) {
+		err = fmt.Errorf("%w: it has more than %d bytes", errLong, most)
 	}
 	return b.Bytes(), err
 }

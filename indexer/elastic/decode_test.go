@@ -57,7 +57,7 @@ func FuzzDecodeFound(f *testing.F) {
 func TestAVersionNamesOneWriteOnly(t *testing.T) {
 	t.Parallel()
 	seen := map[int64]place{}
-	for _, p := range []place{{1, 1, 0}, {2, 1, 0}, {1, 2, 0}, {1, 1, 1}, {1023, 65535, 1<<37 - 1}} {
+	for _, p := range []place{{1, 1, 0}, {2, 1, 0}, {1, 2, 0}, {1, 1, 1}, {1<<14 - 1, 1<<14 - 1, 1<<35 - 1}} {
 		v, err := p.version()
 		if err != nil || v <= 0 || placeOf(v) != p {
 			t.Errorf("%v = %d, %v, and back %v", p, v, err, placeOf(v))
@@ -67,7 +67,7 @@ func TestAVersionNamesOneWriteOnly(t *testing.T) {
 		}
 		seen[v] = p
 	}
-	for _, p := range []place{{1, 0, 0}, {1, 1, -1}, {1, 1 << 16, 0}, {1, 1, 1 << 37}} {
+	for _, p := range []place{{1, 0, 0}, {1, 1, -1}, {1, 1 << 14, 0}, {1, 1, 1 << 35}} {
 		if v, err := p.version(); err == nil {
 			t.Errorf("%v = %d, want an error", p, v)
 		}

@@ -23,6 +23,7 @@ import (
 type index struct {
 	typ        string // empty for the records
 	generation int
+	mark       int // tells it from others of the type in versions
 	name       string
 	read       string // the alias to search and to read by
 	write      string // the alias to write by, with require_alias
@@ -111,18 +112,24 @@ func (x *indices) look(ctx context.Context, slug string, l *look) {
 	}
 	x.mu.Lock()
 	delete(x.looks, slug)
-	x.learn(slug, l.index)
+	l.index = x.learn(slug, l.index)
 	x.mu.Unlock()
 	close(l.done)
 }
 
-// learn keeps what serves; nil forgets it. An equal one stays the same value.
-func (x *indices) learn(slug string, found *index) {
-	if was := x.known[slug]; found == nil {
+// learn keeps what serves, and returns it; nil forgets it. An equal one stays the same
+// value. One of the same name may be another, made anew.
+func (x *indices) learn(slug string, found *index) *index {
+	was := x.known[slug]
+	if was != nil && found != nil && was.name == found.name && was.mark == found.mark {
+		return was
+	}
+	if found == nil {
 		delete(x.known, slug)
-	} else if was == nil || was.name != found.name {
+	} else {
 		x.known[slug] = found
 	}
+	return found
 }
 
 // standing is an index as the server has it.
@@ -132,6 +139,9 @@ type standing struct {
 	serves  bool     // it has both its aliases
 	shared  string   // another index that has one of them too
 	trouble []string // why it takes no writes, in words
+	// shards and replicas are the server's numbers, as texts; replicas is empty if the
+	// server chooses it by itself.
+	shards, replicas string
 }
 
 // list asks for the indices of one type, or of all if slug is empty: by slug, each
@@ -143,7 +153,10 @@ func (x *indices) list(ctx context.Context, slug string) (map[string][]standing,
 	}
 	body, err := x.c.do(ctx, esapi.IndicesGetRequest{
 		Index: []string{pattern}, ExpandWildcards: "open,closed", AllowNoIndices: new(true),
-		FilterPath: []string{"*.aliases,*.mappings._meta,*.settings.index.uuid,*.settings.index.blocks,*.settings.index.verified_before_close"},
+		FilterPath: []string{
+			"*.aliases", "*.mappings._meta", "*.settings.index.uuid", "*.settings.index.blocks", "*.settings.index.verified_before_close",
+			"*.settings.index.number_of_shards", "*.settings.index.number_of_replicas", "*.settings.index.auto_expand_replicas",
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -161,8 +174,12 @@ func (x *indices) list(ctx context.Context, slug string) (map[string][]standing,
 		}
 		a := all[name]
 		st := standing{index: index{
-			typ: x.types[s], generation: generation, name: name, read: readAlias(name), write: writeAlias(name),
-		}, trouble: a.trouble()}
+			typ: x.types[s], generation: generation, mark: markOf(generation, a.Settings.Index.UUID),
+			name: name, read: readAlias(name), write: writeAlias(name),
+		}, trouble: a.trouble(), shards: a.Settings.Index.Shards}
+		if e := a.Settings.Index.Expand; e == "" || e == "false" {
+			st.replicas = a.Settings.Index.Replicas
+		}
 		_, reads := a.Aliases[st.read]
 		_, writes := a.Aliases[st.write]
 		st.serves = reads && writes
@@ -199,8 +216,12 @@ type answeredIndex struct {
 	} `json:"mappings"`
 	Settings struct {
 		Index struct {
-			Closed string         `json:"verified_before_close"`
-			Blocks map[string]any `json:"blocks"`
+			UUID     string         `json:"uuid"`
+			Closed   string         `json:"verified_before_close"`
+			Blocks   map[string]any `json:"blocks"`
+			Shards   string         `json:"number_of_shards"`
+			Replicas string         `json:"number_of_replicas"`
+			Expand   string         `json:"auto_expand_replicas"`
 		} `json:"index"`
 	} `json:"settings"`
 }

@@ -160,7 +160,7 @@ func (w *wanted) read(r *wire.Reader, source func() error) error {
 		found, failed bool
 		err           error
 	)
-	p := place{generation: w.ix.generation, seq: -1}
+	p := place{mark: w.ix.mark, seq: -1}
 	r.Object(func(name string) bool {
 		switch name {
 		case "_id":

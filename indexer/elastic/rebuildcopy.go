@@ -19,12 +19,14 @@ import (
 )
 
 // How much is read at once: it starts at firstPage documents and is kept such that an
-// answer has from smallPage to largePage bytes.
+// answer has from smallPage to largePage bytes. One with more than tooLarge is not even
+// read to its end.
 const (
 	firstPage = 500
 	mostPage  = 2000
 	smallPage = 2 << 20
 	largePage = 8 << 20
+	tooLarge  = 32 << 20
 	// samples is how many documents are compared at the end, whole.
 	samples = 32
 )
@@ -229,11 +231,31 @@ type hits struct {
 	} `json:"hits"`
 }
 
-// read is the next page of a shard by sequence number, and its size in bytes.
+// read is the next page of a shard by sequence number, and its size in bytes. Where
+// documents have become larger all at once it asks for fewer of them.
 func (r *rebuild) read(ctx context.Context, shard int, after, upTo int64) ([]hit, int, error) {
+	for {
+		page, size, err := r.readPage(ctx, shard, after, upTo)
+		if !tooMuch(err) || r.page == 1 {
+			return page, size, err
+		}
+		r.page = max(1, r.page/4)
+	}
+}
+
+const typeBreaker = "circuit_breaking_exception"
+
+// tooMuch reports whether fewer documents at once may do: also where the server has not
+// the memory for an answer.
+func tooMuch(err error) bool {
+	var e *Error
+	return errors.Is(err, errLong) || errors.As(err, &e) && (e.Type == typeBreaker || e.Cause == typeBreaker)
+}
+
+func (r *rebuild) readPage(ctx context.Context, shard int, after, upTo int64) ([]hit, int, error) {
 	body := fmt.Sprintf(`{"size":%d,"query":{"range":{"_seq_no":{"gt":%d,"lte":%d}}},"sort":[{"_seq_no":"asc"}],`+
 		`"track_total_hits":false,"seq_no_primary_term":true}`, r.page, after, upTo)
-	answer, err := r.s.c.do(ctx, esapi.SearchRequest{
+	answer, err := r.s.c.bounded(ctx, r.s.cfg.Timeout, tooLarge, esapi.SearchRequest{
 		Index: []string{r.from()}, Body: strings.NewReader(body),
 		Preference: "_shards:" + strconv.Itoa(shard), AllowPartialSearchResults: new(false),
 	})

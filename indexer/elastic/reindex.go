@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
@@ -62,7 +63,22 @@ func (s *Store) described(slug string, st *standing) resource.Index {
 	default:
 		x.State, x.Differences = resource.IndexServes, layout.Diff(st.layout, want)
 	}
+	if x.State == resource.IndexServes {
+		s.compareSettings(&x, st)
+	}
 	return x
+}
+
+// compareSettings says where an index has other numbers than the configuration: another
+// number of shards takes a reindex.
+func (s *Store) compareSettings(x *resource.Index, st *standing) {
+	if want := strconv.Itoa(s.cfg.Shards); st.shards != "" && st.shards != want {
+		x.Differences = append(x.Differences, "shards: "+cut(st.shards)+", the configuration says "+want)
+	}
+	if want := strconv.Itoa(s.cfg.Replicas); st.replicas != "" && st.replicas != want {
+		x.Settings = append(x.Settings, "replicas: "+cut(st.replicas)+", the configuration says "+want+
+			"; set number_of_replicas of index "+st.name+" on the server, no reindex is needed")
+	}
 }
 
 // size is how much an index holds.

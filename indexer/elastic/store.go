@@ -131,6 +131,9 @@ func (s *Store) Ping(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
+		s.indices.mu.Lock()
+		s.indices.learn(slug, ix) // one that was made anew shows nowhere else
+		s.indices.mu.Unlock()
 		for _, st := range found[slug] {
 			for _, t := range st.trouble {
 				if st.name == ix.name {

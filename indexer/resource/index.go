@@ -17,6 +17,9 @@ type Index struct {
 	Bytes      int64      `json:"bytes,omitempty"` // on disk; 0 where the store does not know
 	// Differences are what the catalogue wants otherwise, in words, none if nothing.
 	Differences []string `json:"differences,omitempty"`
+	// Settings are what the configuration wants otherwise and the server can change
+	// while the index is in use, in words.
+	Settings []string `json:"settings,omitempty"`
 	// Trouble is why the index does not take writes although it should.
 	Trouble string `json:"trouble,omitempty"`
 }
