@@ -22,6 +22,9 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that the thing is not in a state for this; what wraps it says why.
 	ErrConflict = errors.New("not possible now")
+	// ErrUnavailable says that what an operator asked for needs something that does not
+	// answer now; what wraps it says what.
+	ErrUnavailable = errors.New("not available now")
 
 	errBusy         = errors.New("too many searches at once; try again in a second")
 	errQueryTimeout = errors.New("the search took too long")
@@ -81,6 +84,8 @@ func problemOf(err error) problem {
 		return newProblem("method-not-allowed", http.StatusMethodNotAllowed, err.Error())
 	case is(ErrConflict):
 		return newProblem("conflict", http.StatusConflict, err.Error())
+	case is(ErrUnavailable):
+		return newProblem("unavailable", http.StatusServiceUnavailable, err.Error())
 	case is(errBusy):
 		return newProblem("busy", http.StatusTooManyRequests, errBusy.Error())
 	case is(errQueryTimeout, context.DeadlineExceeded):

@@ -18,7 +18,7 @@ import (
 
 // Indices is the operators' view of what documents are kept in, and of the way to
 // new indices after the catalogue has changed. What is not there is ErrNotFound, what
-// cannot be now ErrConflict.
+// cannot be now ErrConflict, and ErrUnavailable that the store does not answer.
 type Indices interface {
 	// Indices returns what there is and what the catalogue wants, by name.
 	Indices(ctx context.Context) ([]resource.Index, error)

@@ -39,6 +39,9 @@ func (c *cellar) Reindex(_ context.Context, q searchapi.ReindexRequest) ([]recor
 func (*cellar) Jobs(context.Context) ([]record.Reindex, error) { return nil, nil }
 
 func (*cellar) Abort(_ context.Context, typ string) (record.Reindex, error) {
+	if typ == "Z" {
+		return record.Reindex{}, fmt.Errorf("%w: the store does not answer", searchapi.ErrUnavailable)
+	}
 	if typ != "X" {
 		return record.Reindex{}, fmt.Errorf("%w: no reindex of %s", searchapi.ErrNotFound, typ)
 	}
@@ -69,6 +72,7 @@ func TestOperatorsSeeAndMendIndices(t *testing.T) {
 		{"POST /v1/admin/reindex", `{"grace":1e12}`, 400, `"path":"grace"`},
 		{"DELETE /v1/admin/reindex/X", "", 202, `"abort":true`},
 		{"DELETE /v1/admin/reindex/Y", "", 404, "no reindex of Y"},
+		{"DELETE /v1/admin/reindex/Z", "", 503, "the store does not answer"},
 	} {
 		w, _ := ask(t, srv, "root", x.request, x.body)
 		if w.Code != x.status || !strings.Contains(w.Body.String(), x.want) || strings.Contains(w.Body.String(), "checkpoint") {

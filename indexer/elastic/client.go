@@ -138,6 +138,9 @@ func elsewhere(r *http.Request, err error) bool {
 	return r.Method == http.MethodGet || strings.HasSuffix(r.URL.Path, "/_search") || strings.HasSuffix(r.URL.Path, "/_mget")
 }
 
+// ErrNoAnswer says that no server answered: it is not known what became of the request.
+var ErrNoAnswer = errors.New("no answer")
+
 // errTimeout is the cause of a request that the server did not answer in time.
 var errTimeout = errors.New("the server did not answer in time")
 
@@ -183,14 +186,14 @@ func (c *client) bounded(ctx context.Context, limit time.Duration, most int, q e
 func lost(ctx context.Context, limit time.Duration, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		if errors.Is(cause, errTimeout) {
-			return fmt.Errorf("%w (%s)", errTimeout, limit)
+			return fmt.Errorf("%w: %w (%s)", ErrNoAnswer, errTimeout, limit)
 		}
 		return cause
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the URL
 	}
-	return fmt.Errorf("no answer: %w", err)
+	return fmt.Errorf("%w: %w", ErrNoAnswer, err)
 }
 
 func readAll(res *esapi.Response, most int) ([]byte, error) {

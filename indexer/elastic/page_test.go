@@ -3,15 +3,18 @@ package elastic
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestACopyNeverReadsMoreBytesThanItMay(t *testing.T) {
 	t.Parallel()
 	var asked []int
+	one := `{"_id":"a","_seq_no":1,"_source":{"x":"` + strings.Repeat("x", 100<<10) + `"}}`
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var q struct{ Size int }
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
@@ -23,13 +26,12 @@ func TestACopyNeverReadsMoreBytesThanItMay(t *testing.T) {
 			fmt.Fprintf(w, `{"error":{"type":"search_phase_execution_exception","root_cause":[{"type":%q}]}}`, typeBreaker)
 			return
 		}
-		long := strings.Repeat("x", 100<<10)
 		fmt.Fprint(w, `{"hits":{"hits":[`)
 		for i := range q.Size {
 			if i > 0 {
 				fmt.Fprint(w, ",")
 			}
-			if _, err := fmt.Fprintf(w, `{"_id":"%d","_seq_no":%d,"_source":{"x":%q}}`, i, i, long); err != nil {
+			if _, err := io.WriteString(w, one); err != nil {
 				return // it was not read to its end
 			}
 		}
@@ -37,7 +39,7 @@ func TestACopyNeverReadsMoreBytesThanItMay(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	cfg := DefaultConfig()
-	cfg.Addresses = []string{srv.URL}
+	cfg.Addresses, cfg.Timeout = []string{srv.URL}, time.Minute // there may be no hurry elsewhere
 	c, err := newClient(cfg)
 	if err != nil {
 		t.Fatal(err)

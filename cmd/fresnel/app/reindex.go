@@ -3,9 +3,12 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer"
+	"github.com/fresnel-search/fresnel/indexer/elastic"
 	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/indexer/resource"
 	"github.com/fresnel-search/fresnel/searchapi"
@@ -20,13 +23,26 @@ func (s *system) reindexing() *indexer.Reindexer {
 	})
 }
 
-// operators shows a reindexer to operators.
+// operators shows a reindexer to operators. They are told in time if the store is slow;
+// only making indices takes as long as it takes.
 type operators struct{ *indexer.Reindexer }
+
+// operatorLimit is how long an operator waits for the store, and errStoreSlow what is
+// said then.
+const operatorLimit = 10 * time.Second
+
+var errStoreSlow = fmt.Errorf("the store does not answer within %s; look at /readyz, and try again", operatorLimit)
+
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, operatorLimit, errStoreSlow)
+}
 
 var _ searchapi.Indices = operators{}
 
 // Indices implements searchapi.Indices.
 func (o operators) Indices(ctx context.Context) ([]resource.Index, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	list, err := o.Reindexer.Indices(ctx)
 	return list, shown(err)
 }
@@ -39,11 +55,15 @@ func (o operators) Create(ctx context.Context) ([]string, error) {
 
 // Drop implements searchapi.Indices.
 func (o operators) Drop(ctx context.Context, name string) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	return shown(o.Reindexer.Drop(ctx, name))
 }
 
 // Reindex implements searchapi.Indices.
 func (o operators) Reindex(ctx context.Context, q searchapi.ReindexRequest) ([]record.Reindex, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	jobs, err := o.Request(ctx, indexer.ReindexRequest{
 		Types: q.Types, DryRun: q.DryRun, Force: q.Force, Rate: q.Rate, Keep: q.Keep,
 		Grace: time.Duration(q.Grace * float64(time.Second)),
@@ -51,8 +71,18 @@ func (o operators) Reindex(ctx context.Context, q searchapi.ReindexRequest) ([]r
 	return jobs, shown(err)
 }
 
+// Jobs implements searchapi.Indices.
+func (o operators) Jobs(ctx context.Context) ([]record.Reindex, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	jobs, err := o.Reindexer.Jobs(ctx)
+	return jobs, shown(err)
+}
+
 // Abort implements searchapi.Indices.
 func (o operators) Abort(ctx context.Context, typ string) (record.Reindex, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	job, err := o.Reindexer.Abort(ctx, typ)
 	return job, shown(err)
 }
@@ -73,6 +103,15 @@ func shown(err error) error {
 		return refusal{err, searchapi.ErrNotFound}
 	case errors.Is(err, indexer.ErrNotNow):
 		return refusal{err, searchapi.ErrConflict}
+	case away(err):
+		return refusal{err, searchapi.ErrUnavailable}
 	}
 	return err
+}
+
+// away reports whether a store that is fine may answer otherwise.
+func away(err error) bool {
+	answer, is := errors.AsType[*elastic.Error](err)
+	return is && (answer.Status >= http.StatusInternalServerError || answer.Status == http.StatusTooManyRequests) ||
+		errors.Is(err, elastic.ErrNoAnswer) || errors.Is(err, resource.ErrAgain) || errors.Is(err, errStoreSlow)
 }
