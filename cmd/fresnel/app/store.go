@@ -48,7 +48,7 @@ func (s *system) openStore(ctx context.Context) error {
 	s.store = store
 	s.add("store", nil, store.Close)
 	s.check("store", store.Ping)
-	return nil
+	return s.sole(ctx)
 }
 
 func (s *system) chosenStore(ctx context.Context) (storage, error) {
