@@ -63,6 +63,9 @@ func TestProductionConfigurationLosesNothingWithOneMachine(t *testing.T) {
 	if k.ProduceTimeout >= k.SessionTimeout || k.ProduceTimeout <= 15*time.Second {
 		t.Errorf("produce_timeout is %s: longer than the 15 s that a failing-over cluster is silent, shorter than session_timeout of %s", k.ProduceTimeout, k.SessionTimeout)
 	}
+	if n := int64(2 * 1000 * c.Indexer.Partitions); c.Listener.ThrottleAbove != n {
+		t.Errorf("throttle_above is %d, two full batches of each partition are %d", c.Listener.ThrottleAbove, n)
+	}
 	if c.Indexer.Partitions != 12 || c.SearchAPI.Identity.Mode == identity.ModeNone {
 		t.Errorf("partitions %d, identity %q", c.Indexer.Partitions, c.SearchAPI.Identity.Mode)
 	}
