@@ -41,6 +41,9 @@ type Config struct {
 	// MaxWait is how long a fetch waits for records. It is also how long an idle
 	// reader holds up a rebalance; below 500 ms a network's round trips time out.
 	MaxWait time.Duration `yaml:"max_wait"`
+	// BatchBytes bounds the records handled at a time, of one partition; as many again
+	// are read ahead. There are at most 1000 of them in any case.
+	BatchBytes int `yaml:"batch_bytes"`
 	// TopicsInterval is how often a group looks for new topics and partitions.
 	TopicsInterval time.Duration `yaml:"topics_interval"`
 	// MetadataTTL is how old the known list of topics may be.
@@ -102,6 +105,7 @@ func DefaultConfig() Config {
 		SessionTimeout:    30 * time.Second,
 		HeartbeatInterval: time.Second,
 		MaxWait:           500 * time.Millisecond,
+		BatchBytes:        1 << 20,
 		TopicsInterval:    3 * time.Second,
 		MetadataTTL:       2 * time.Second,
 		DrainTimeout:      5 * time.Second,
@@ -142,6 +146,9 @@ func (c Config) Validate() error {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s: must be positive", d.key))
 		}
+	}
+	if c.BatchBytes < 64<<10 || c.BatchBytes > 64<<20 {
+		errs = append(errs, errors.New("batch_bytes: must be from 65536 to 67108864"))
 	}
 	if c.HeartbeatInterval*3 > c.SessionTimeout {
 		errs = append(errs, errors.New("heartbeat_interval: must be at most a third of session_timeout"))

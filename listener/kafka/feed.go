@@ -13,16 +13,14 @@ import (
 	"github.com/fresnel-search/fresnel/listener/stream"
 )
 
-// The largest batch handed to a handler.
-const (
-	batchRecords = 1000
-	batchBytes   = 1 << 20
-)
+// batchRecords and Config.BatchBytes bound a batch handed to a handler.
+const batchRecords = 1000
 
 // feed reads one partition from an offset on, ahead of whoever takes from it, up
 // to one full batch. What has arrived since the last take is the next batch.
 type feed struct {
 	partition stream.Partition
+	limit     int // of a batch, in bytes
 	reader    *kafka.Reader
 	trouble   *trouble
 	log       *slog.Logger
@@ -39,7 +37,7 @@ type feed struct {
 
 // open begins to read p at offset. close must follow.
 func (c *Client) open(ctx context.Context, p stream.Partition, offset int64) (*feed, error) {
-	f := &feed{partition: p, trouble: &c.trouble, log: c.log, done: make(chan struct{}), ready: make(chan struct{}, 1), space: make(chan struct{}, 1)}
+	f := &feed{partition: p, limit: c.cfg.BatchBytes, trouble: &c.trouble, log: c.log, done: make(chan struct{}), ready: make(chan struct{}, 1), space: make(chan struct{}, 1)}
 	f.reader = kafka.NewReader(kafka.ReaderConfig{
 		Brokers: c.cfg.Brokers, Dialer: c.dialer, Topic: p.Topic, Partition: p.ID,
 		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: c.cfg.MaxWait, QueueCapacity: 100,
@@ -81,7 +79,7 @@ func (f *feed) put(ctx context.Context, m kafka.Message) error {
 	n := len(m.Key) + len(m.Value)
 	for {
 		f.mu.Lock()
-		if len(f.records) == 0 || len(f.records) < batchRecords && f.bytes+n <= batchBytes {
+		if len(f.records) == 0 || len(f.records) < batchRecords && f.bytes+n <= f.limit {
 			f.records = append(f.records, record(m))
 			f.bytes += n
 			f.high = max(f.high, m.HighWaterMark)
