@@ -3,14 +3,13 @@ package catalog
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"math"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/fresnel-search/fresnel/indexer/resource/wire"
 	"github.com/fresnel-search/fresnel/listener/notification"
 )
 
@@ -219,7 +218,7 @@ func appendCanonical(b []byte, v any) []byte {
 		return append(b, ']')
 	case map[string]any:
 		b = append(b, '{')
-		for i, k := range slices.Sorted(maps.Keys(v)) {
+		for i, k := range wire.Keys(v) {
 			if i > 0 {
 				b = append(b, ',')
 			}

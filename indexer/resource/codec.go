@@ -22,7 +22,7 @@ var ErrMalformed = errors.New("malformed")
 // EncodeMutation returns the value of the mutation's record in fresnel.mutations.
 // Equal mutations give equal bytes. Values that are no JSON are a programmer error.
 func EncodeMutation(m *Mutation) []byte {
-	w := wire.NewWriter(1024)
+	w := wire.NewWriter(2048)
 	m.write(w)
 	b, err := w.Bytes()
 	if err != nil {

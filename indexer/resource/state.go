@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
+
+	"github.com/fresnel-search/fresnel/indexer/resource/wire"
 )
 
 // EncodeState encodes a state compactly: every distinct stamp stands once, in a
@@ -27,16 +27,16 @@ func EncodeState(s *State) []byte {
 		w.stamp(d)
 	}
 	w.uvarint(uint64(len(s.Fields)))
-	for _, name := range slices.Sorted(maps.Keys(s.Fields)) {
+	for _, name := range wire.Keys(s.Fields) {
 		w.string(name)
 		w.stamp(s.Fields[name])
 	}
 	w.uvarint(uint64(len(s.Sets)))
-	for _, name := range slices.Sorted(maps.Keys(s.Sets)) {
+	for _, name := range wire.Keys(s.Sets) {
 		w.set(name, s.Sets[name])
 	}
 	w.uvarint(uint64(len(s.Heritage)))
-	for _, key := range slices.Sorted(maps.Keys(s.Heritage)) {
+	for _, key := range wire.Keys(s.Heritage) {
 		w.heritage(key, s.Heritage[key])
 	}
 	return w.bytes()
@@ -90,7 +90,7 @@ func (w *stateWriter) set(name string, s Set) {
 	w.string(name)
 	w.stamp(s.Cleared)
 	w.uvarint(uint64(len(s.Elements)))
-	for _, key := range slices.Sorted(maps.Keys(s.Elements)) {
+	for _, key := range wire.Keys(s.Elements) {
 		e := s.Elements[key]
 		w.string(key)
 		w.stamp(e.Put)
@@ -153,7 +153,7 @@ func (s *State) restore(fields map[string]json.RawMessage) error {
 				return fmt.Errorf("set %q is no array", name)
 			}
 		}
-		for _, key := range slices.Sorted(maps.Keys(set.Elements)) {
+		for _, key := range wire.Keys(set.Elements) {
 			e := set.Elements[key]
 			if !e.Present(set.Cleared) {
 				continue

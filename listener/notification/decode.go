@@ -17,7 +17,7 @@ func Decode(rec stream.Record, limits Limits) (*Notification, error) {
 	if len(rec.Value) > limits.Bytes {
 		return nil, &Error{Reason: TooLarge, Detail: strconv.Itoa(len(rec.Value)) + " bytes"}
 	}
-	d := &decoder{rec: &rec, p: parser{depth: limits.Depth, keys: limits.Keys}}
+	d := &decoder{rec: &rec, p: parser{depth: limits.Depth, keys: limits.Keys, members: make([]member, 0, usualMembers)}}
 	if attrs := binaryAttributes(rec.Headers); attrs != nil {
 		return d.binary(attrs)
 	}
@@ -42,6 +42,9 @@ func Decode(rec stream.Record, limits Limits) (*Notification, error) {
 		return d.message(m)
 	}
 }
+
+// usualMembers is how many members are read at once of what services say mostly.
+const usualMembers = 64
 
 // decoder decodes one record.
 type decoder struct {

@@ -106,7 +106,7 @@ func (w *Writer) Append(key string, value func([]byte) []byte) {
 func (w *Writer) Values(key string, m map[string]json.RawMessage) {
 	w.Key(key)
 	w.Begin()
-	for _, name := range sorted(m) {
+	for _, name := range Keys(m) {
 		w.next()
 		w.b = append(AppendString(w.b, name), ':')
 		w.raw(m[name])
@@ -118,7 +118,7 @@ func (w *Writer) Values(key string, m map[string]json.RawMessage) {
 func (w *Writer) Sets(key string, m map[string]map[string]json.RawMessage) {
 	w.Key(key)
 	w.Begin()
-	for _, name := range sorted(m) {
+	for _, name := range Keys(m) {
 		if m[name] == nil {
 			w.next()
 			w.b = append(AppendString(w.b, name), ":null"...)
@@ -127,7 +127,7 @@ func (w *Writer) Sets(key string, m map[string]map[string]json.RawMessage) {
 		w.next()
 		w.b = AppendString(w.b, name)
 		w.b = append(w.b, ':', '{')
-		for _, k := range sorted(m[name]) {
+		for _, k := range Keys(m[name]) {
 			w.next()
 			w.b = append(AppendString(w.b, k), ':')
 			w.raw(m[name][k])
@@ -183,7 +183,8 @@ func (w *Writer) fail(err error) {
 	}
 }
 
-func sorted[V any](m map[string]V) []string {
+// Keys are the keys of a map, sorted; slices.Sorted grows them step by step.
+func Keys[V any](m map[string]V) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
 		names = append(names, name)
