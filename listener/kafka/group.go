@@ -190,6 +190,8 @@ func (g *group) member(ctx context.Context, topics map[string]listed) error {
 	c.log.Info("joining consumer group", "group", g.cfg.Group, "topics", names)
 	mctx, changed := context.WithCancel(ctx)
 	defer changed()
+	old := forgotten{g: g}
+	defer old.end()
 	var memberID string
 	for mctx.Err() == nil {
 		gen, err := cg.Next(mctx)
@@ -197,8 +199,13 @@ func (g *group) member(ctx context.Context, topics map[string]listed) error {
 			if mctx.Err() == nil && !passing(err) {
 				g.say(err)
 			}
+			if mctx.Err() == nil && !errors.Is(err, kafka.RebalanceInProgress) {
+				old.add(mctx, memberID)
+				memberID = ""
+			}
 			continue
 		}
+		old.end()
 		memberID = gen.MemberID
 		g.say(nil)
 		g.begin(gen, topics, b, changed)
@@ -232,12 +239,7 @@ func (g *group) leaveAs(memberID string) {
 	if memberID == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.stop), 2*time.Second)
-	defer cancel()
-	res, err := g.c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{GroupID: g.cfg.Group, Members: []kafka.LeaveGroupRequestMember{{ID: memberID}}})
-	if err == nil {
-		err = res.Error
-	}
+	err := g.depart(context.WithoutCancel(g.stop), memberID)
 	if err != nil && !errors.Is(err, kafka.UnknownMemberId) {
 		g.c.log.Warn("consumer group not left; others wait for session_timeout", "group", g.cfg.Group, "err", err)
 	}
