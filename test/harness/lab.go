@@ -28,11 +28,10 @@ func SharedLab(t testing.TB) *Lab {
 // NewLab is a lab of the test's own, without any server so far, on other ports than
 // the shared one: shift, such as 2000, is added to all of them, and no two tests at
 // once may use the same. Everything in it is stopped and deleted when the test ends.
-// LAB_DIR must be set here too: it says that this machine can run servers.
+// It lies in LAB_DIR, with which it ends if the test does not get to that.
 func NewLab(t testing.TB, shift int) *Lab {
 	t.Helper()
-	Need(t, "LAB_DIR")
-	dir, err := os.MkdirTemp("", "fresnel-lab-") //nolint:usetesting // a parent of t.TempDir is closed to other users
+	dir, err := os.MkdirTemp(Need(t, "LAB_DIR"), "lab-") //nolint:usetesting // a parent of t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,13 +35,20 @@ environment() {
     esac
   done
 }
+clean() { # what runs here, and in the labs that tests have made in it
+  local lab
+  for lab in "$LAB_DIR"/lab-*/; do
+    [ ! -e "$lab" ] || { LAB_DIR=$lab together wipe; rm -rf "$lab"; }
+  done
+  together wipe
+}
 run() { # TIME COMMAND...
   local budget=$1 begin rc=0 front=; shift
   each fetch
   begin=$(date +%s)
-  trap 'together wipe >/dev/null 2>&1' EXIT
+  trap 'clean >/dev/null 2>&1' EXIT
   trap 'exit 130' INT TERM
-  together wipe
+  clean
   up
   echo "lab started in $(($(date +%s) - begin)) s; ${LAB_NAME:-the command} has $budget"
   eval "$(environment)"
@@ -58,7 +65,7 @@ fetch) # the units in configs/deploy are tested too
   [ "${CI:-}" != true ] || need systemd-analyze=systemd
   each fetch ;;
 up) up; environment ;;
-down) together wipe ;;
+down) clean ;;
 status) each status ;;
 env) environment ;;
 run) [ $# -ge 3 ] || usage; shift; run "$@" ;;
