@@ -44,6 +44,7 @@ func TestRollingRestartOfSplitRolesUnderLoadLosesNothing(t *testing.T) {
 		begin := time.Now()
 		s.Start()
 		t.Logf("%-10s stopped in %s, ready again in %s", s.Roles, took.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
+		<-time.After(time.Second)
 	}
 	enough()
 	if err := <-played; err != nil {
