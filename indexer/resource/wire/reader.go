@@ -119,12 +119,12 @@ func (r *Reader) Array(element func()) {
 // String reads a string.
 func (r *Reader) String() string {
 	r.space()
-	plain, from := r.quoted()
+	itself, from := r.quoted()
 	if r.err != nil {
 		return ""
 	}
 	token := r.b[from:r.i]
-	if plain {
+	if itself {
 		return string(token[1 : len(token)-1])
 	}
 	var s string
@@ -134,20 +134,20 @@ func (r *Reader) String() string {
 
 // quoted passes a string and tells where it began and whether its bytes stand for
 // themselves.
-func (r *Reader) quoted() (plain bool, from int) {
+func (r *Reader) quoted() (itself bool, from int) {
 	from = r.i
 	if r.err != nil || r.i >= len(r.b) || r.b[r.i] != '"' {
 		r.syntax()
 		return false, from
 	}
-	plain, ascii := true, true
-	for i := r.i + 1; i < len(r.b); i++ {
+	itself, ascii := true, true
+	for i := plain(r.b, r.i+1); i < len(r.b); i++ {
 		switch c := r.b[i]; {
 		case c == '"':
 			r.i = i + 1
-			return plain && (ascii || utf8.Valid(r.b[from:r.i])), from
+			return itself && (ascii || utf8.Valid(r.b[from:r.i])), from
 		case c == '\\':
-			plain = false
+			itself = false
 			if i++; !escape(r.b[i:]) {
 				r.syntax()
 				return false, from

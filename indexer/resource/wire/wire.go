@@ -207,13 +207,30 @@ func Valid(b []byte) bool {
 	return r.Close() == nil
 }
 
+// plain passes whole words of bytes from i on that stand for themselves in a JSON string:
+// ASCII, no quote, no backslash, no control character.
+func plain[T string | []byte](s T, i int) int {
+	const ones = 0x0101010101010101
+	rest := s[i:]
+	for len(rest) >= 8 {
+		x := uint64(rest[0]) | uint64(rest[1])<<8 | uint64(rest[2])<<16 | uint64(rest[3])<<24 |
+			uint64(rest[4])<<32 | uint64(rest[5])<<40 | uint64(rest[6])<<48 | uint64(rest[7])<<56
+		// The top bit of a byte: set in it, or by what is taken from it going below zero.
+		if (x|(x-' '*ones)|((x^'"'*ones)-ones)|((x^'\\'*ones)-ones))&(0x80*ones) != 0 {
+			break
+		}
+		rest = rest[8:]
+	}
+	return len(s) - len(rest)
+}
+
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends s as a JSON string without HTML escapes.
 func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plain(s, 0); i < len(s); {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, n := utf8.DecodeRuneInString(s[i:])
@@ -230,7 +247,7 @@ func AppendString(b []byte, s string) []byte {
 			continue
 		}
 		if c >= ' ' && c != '"' && c != '\\' {
-			i++
+			i = plain(s, i+1)
 			continue
 		}
 		b = append(b, s[start:i]...)

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,4 +169,37 @@ func FuzzValue(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestStringsAreWrittenAndReadWhateverByteStandsWhere(t *testing.T) {
+	t.Parallel()
+	for c := range 256 {
+		for at := range 20 {
+			b := []byte("abcdefghij~0123456789")
+			b[at] = byte(c)
+			s := string(b)
+			var want bytes.Buffer
+			enc := json.NewEncoder(&want)
+			enc.SetEscapeHTML(false)
+			if err := enc.Encode(s); err != nil {
+				t.Fatal(err)
+			}
+			got := wire.AppendString(nil, s)
+			if string(got) != strings.TrimSuffix(want.String(), "\n") {
+				t.Fatalf("AppendString(%q) = %s, want %s", s, got, want.String())
+			}
+			var back string
+			if err := json.Unmarshal(got, &back); err != nil {
+				t.Fatal(err)
+			}
+			r := wire.NewReader(got)
+			if read, err := r.String(), r.Close(); read != back || err != nil {
+				t.Fatalf("String of %s = %q, %v, want %q", got, read, err, back)
+			}
+			bare := append(append([]byte{'"'}, b...), '"')
+			if wire.Valid(bare) != (json.Valid(bare)) {
+				t.Fatalf("Valid(%q) = %v", bare, wire.Valid(bare))
+			}
+		}
+	}
 }
