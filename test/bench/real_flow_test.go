@@ -3,7 +3,9 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 
@@ -11,8 +13,8 @@ import (
 )
 
 const (
-	rounds  = 3
-	filled  = 40_000
+	rounds  = 2
+	filled  = 100_000
 	updated = 4_000
 	times   = 10 // changes of each
 )
@@ -23,10 +25,11 @@ type flow struct {
 	resident []memory
 }
 
-// memory is how much a process held when it had done so many.
+// memory is how much a process held when it had done so many: resident, and of that in
+// use on its heap.
 type memory struct {
-	done  int
-	bytes int64
+	done        int
+	bytes, heap int64
 }
 
 // done is how many mutations the server has handled, all its lives together.
@@ -38,21 +41,22 @@ func done(s *harness.Server) (int, error) {
 	return int(books.Books["indexer"].Input), err
 }
 
-// drain starts the server and measures until it has done n more than before.
-func (l *lab) drain(s *harness.Server, before, n int) flow {
+// drain starts the server and measures until it has done n more than base.
+func (l *lab) drain(s *harness.Server, base, n int) flow {
 	l.Helper()
 	var f flow
 	s.Start()
-	began := l.spending(s.PID())
-	series := l.meter(n, func() (int, error) {
+	before := l.works()
+	series := l.meter(s.PID(), n, func() (int, error) {
 		sum, err := done(s)
-		return sum - before, err
+		return sum - base, err
 	}, func(p progress) {
 		if len(f.resident) == 0 || p.done >= f.resident[len(f.resident)-1].done+n/100 {
-			f.resident = append(f.resident, memory{p.done, rss(s.PID())})
+			f.resident = append(f.resident, memory{p.done, rss(s.PID()), int64(metric(l.B, s, "go_memstats_heap_inuse_bytes"))})
 		}
 	})
-	f.measured = measured{sustained(series), l.spending(s.PID()).since(began, n)}
+	f.measured = sustained(series)
+	f.engine = l.works().since(before, n)
 	return f
 }
 
@@ -73,24 +77,31 @@ func fill(l *lab, r *report) {
 	parts := ""
 	for round := range rounds + 1 {
 		s := l.fresh(f)
-		profile := l.profiled(s)
-		through = append(through, l.drain(s, 0, f.len()).measured)
+		profile := l.profiled(s, fmt.Sprint("fill-", round))
+		through = append(through, l.said("Fresnel fills", l.drain(s, 0, f.len()).measured))
 		s.Stop()
 		parts = stagesPer(l.perStage(profile), f.len())
 		if round == 0 {
 			l.learn()
 		}
-		bare = append(bare, l.bare(l.index("bare", l.same), l.documents, 1))
-		plain = append(plain, l.plainConsumer(l.index("plain", nil), fmt.Sprint("plain-", round), f.len()))
+		bare = append(bare, l.said("bare indexer fills", l.bare(l.index("bare", l.same), l.documents, 1)))
+		plain = append(plain, l.said("plain consumer fills", l.plainConsumer(l.index("plain", nil), fmt.Sprint("plain-", round), f.len())))
 	}
 	l.beside(r, "distinct resources of 1.5 KB", through[1:], bare[1:], plain[1:], "0.8, at least 0.7")
 	r.note("CPU of Fresnel for each of them in the last run, µs: " + parts)
 }
 
-// profiled has the server's next run profiled, and returns where.
-func (l *lab) profiled(s *harness.Server) string {
+// said tells of a run as soon as it is over, so that one that is stopped told something.
+func (l *lab) said(what string, m measured) measured {
+	fmt.Fprintf(os.Stderr, "%s %.0f/s, CPU of each %s\n", what, m.rate, m.cost)
+	return m
+}
+
+// profiled has the server's next run profiled, and returns where: in the folder that
+// BENCH_PROFILES names, if there is one, and it stays there.
+func (l *lab) profiled(s *harness.Server, name string) string {
 	l.Helper()
-	file := filepath.Join(l.TempDir(), "cpu.prof")
+	file := filepath.Join(cmp.Or(os.Getenv("BENCH_PROFILES"), l.TempDir()), name+".cpu.prof")
 	s.Flags = []string{"--cpu-profile", file}
 	return file
 }
@@ -98,6 +109,12 @@ func (l *lab) profiled(s *harness.Server) string {
 // beside adds the two rows of a flow.
 func (l *lab) beside(r *report, what string, through, bare, plain []measured, goal string) {
 	a, b, c := middle(through), middle(bare), middle(plain)
+	for _, run := range []struct {
+		who string
+		measured
+	}{{"Fresnel", a}, {"the bare indexer", b}, {"the plain consumer", c}} {
+		r.note(fmt.Sprintf("Elasticsearch for %s, %s: %s", run.who, what, run.engine))
+	}
 	r.rate(fmt.Sprintf("Kafka to Elasticsearch, %s (CPU each: Fresnel %s)", what, a.cost), a.rate, b.rate,
 		fmt.Sprintf("bare esutil.BulkIndexer, %d workers, the same documents (%d bytes) from memory (client %s)",
 			runtime.NumCPU(), meanSize(l.documents), b.cost), goal)
@@ -133,17 +150,17 @@ func updates(l *lab, r *report) {
 		}
 		l.topic(source)
 		l.append(changes)
-		profile := l.profiled(s)
-		through = append(through, l.drain(s, creates.len(), changes.len()).measured)
+		profile := l.profiled(s, fmt.Sprint("updates-", round))
+		through = append(through, l.said("Fresnel updates", l.drain(s, creates.len(), changes.len()).measured))
 		s.Stop()
 		parts = stagesPer(l.perStage(profile), changes.len())
 		index := l.index("bare", l.same)
 		l.bare(index, l.documents, 1)
-		bare = append(bare, l.bare(index, l.documents, times))
+		bare = append(bare, l.said("bare indexer updates", l.bare(index, l.documents, times)))
 		index = l.index("plain", nil)
 		group := fmt.Sprint("plain-updates-", round)
 		all := creates.len() + changes.len()
-		plain = append(plain, l.plainConsumer(index, group, all))
+		plain = append(plain, l.said("plain consumer updates", l.plainConsumer(index, group, all)))
 	}
 	l.beside(r, "updates of existing resources", through, bare, plain, "0.8, at least 0.7")
 	r.note("CPU of Fresnel for each change in the last run, µs: " + parts)

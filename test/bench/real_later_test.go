@@ -7,11 +7,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esutil"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/fresnel-search/fresnel/test/harness"
 )
 
 const (
@@ -28,7 +32,8 @@ type seeker struct {
 	find func(ids []string) ([]string, error)
 
 	mu      sync.Mutex
-	since   map[string]time.Time
+	since   map[string]time.Time // of those not found yet
+	added   map[string]time.Time
 	waits   []time.Duration
 	stopped bool
 }
@@ -37,6 +42,7 @@ func (s *seeker) add(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.since[id] = time.Now()
+	s.added[id] = s.since[id]
 }
 
 // seek runs until nothing more is added and all is found.
@@ -79,7 +85,7 @@ func (s *seeker) seek() {
 
 // follow runs the seeker while f adds to it, and returns how long each was not found.
 func (s *seeker) follow(f func()) []time.Duration {
-	s.since = map[string]time.Time{}
+	s.since, s.added = map[string]time.Time{}, map[string]time.Time{}
 	var all sync.WaitGroup
 	all.Go(s.seek)
 	f()
@@ -127,6 +133,7 @@ func realSearchable(l *lab, r *report) {
 		}
 		return out, err
 	}}
+	before, worked := l.hops(s), l.works()
 	through := api.follow(func() {
 		paced(timed, realRate, func(i int) {
 			p := newPort(realWarm + i)
@@ -141,13 +148,65 @@ func realSearchable(l *lab, r *report) {
 			})
 		})
 	})
+	r.note(l.hops(s).since(before, timed))
+	r.note("Elasticsearch meanwhile: " + l.works().since(worked, timed))
+	encoded := l.encoded(api.added)
 	if l.documents == nil {
 		l.learn()
 	}
 	s.Stop()
 	bare := l.bareSearchable()
+	r.latency("... of that from the append to the request that writes the document", encoded, through, "until it is found", "")
 	r.latency(fmt.Sprintf("append to searchable, p50 / p99 at %d/s, refresh 1 s", realRate), through, bare,
 		"a bare client, from its write to its search", "p99 1 500 ms")
+}
+
+// hops are how often, and how long in all, the steps on the way were made.
+type hops struct{ listen, index, produce, bulk [2]float64 }
+
+// hops are those of a server so far.
+func (l *lab) hops(s *harness.Server) hops {
+	l.Helper()
+	of := func(name string) [2]float64 {
+		return [2]float64{metric(l.B, s, name+"_count"), metric(l.B, s, name+"_sum")}
+	}
+	return hops{
+		of("fresnel_listener_handle_duration_seconds"), of("fresnel_indexer_handle_duration_seconds"),
+		of("fresnel_kafka_produce_duration_seconds"), of("fresnel_elastic_bulk_duration_seconds"),
+	}
+}
+
+// since tells the means of the steps since before.
+func (h hops) since(before hops, documents int) string {
+	mean := func(now, was [2]float64) string {
+		n := max(1, now[0]-was[0])
+		return fmt.Sprintf("%.0f of %.0f each in %.0f ms", n, float64(documents)/n, (now[1]-was[1])*1e3/n)
+	}
+	return fmt.Sprintf("Steps from append to searchable: batches of the listener %s, of the indexer %s; bulks %s; appends to logs %s",
+		mean(h.listen, before.listen), mean(h.index, before.index), mean(h.bulk, before.bulk), mean(h.produce, before.produce))
+}
+
+// encoded is how long it took, for each resource, from when it was appended until
+// the request was made that wrote its document.
+func (l *lab) encoded(appended map[string]time.Time) (waits []time.Duration) {
+	l.Helper()
+	ids, err := json.Marshal(map[string]any{"ids": slices.Collect(maps.Keys(appended))})
+	if err != nil {
+		l.Fatal(err)
+	}
+	var found struct {
+		Docs []struct {
+			ID     string                  `json:"_id"`
+			Source struct{ Written int64 } `json:"_source"`
+		}
+	}
+	if err := json.Unmarshal(l.call("POST", "/"+l.ports()+"/_mget?_source=written", ids), &found); err != nil {
+		l.Fatal(err)
+	}
+	for _, d := range found.Docs {
+		waits = append(waits, time.UnixMilli(d.Source.Written).Sub(appended[d.ID]))
+	}
+	return waits
 }
 
 // bareSearchable writes at the same rate with a bulk indexer that flushes every 50 ms.
@@ -160,7 +219,7 @@ func (l *lab) bareSearchable() []time.Duration {
 		if err != nil {
 			return nil, err
 		}
-		b, err := call(l.Context(), "POST", l.on.Search+"/"+index+"/_search", body)
+		b, err := l.try("POST", "/"+index+"/_search", body)
 		if err != nil {
 			return nil, err
 		}
@@ -199,53 +258,4 @@ func hits(answer []byte) (ids []string, err error) {
 		ids = append(ids, h.ID)
 	}
 	return ids, err
-}
-
-// backlogs drains a short and a long backlog, then a short one into the index that
-// the long one has made large.
-func backlogs(l *lab, r *report) {
-	small, large, ten := scaled(30_000), scaled(300_000), scaled(10_000)
-	shape := "BENCH_LONG=1: 1 000 000"
-	if long() {
-		small, large, shape = 100_000, 1_000_000, "the long form"
-	}
-	s := l.fresh(feed{n: ten})
-	l.drain(s, 0, ten)
-	s.Stop()
-	l.append(feed{first: ten, n: small})
-	short := l.drain(s, ten, small)
-	s.Stop()
-	s = l.fresh(feed{n: large})
-	deep := l.drain(s, 0, large)
-	s.Stop()
-	l.append(feed{first: large, n: small})
-	full := l.drain(s, large, small)
-	s.Stop()
-	r.rate(fmt.Sprintf("backlog of %d notifications (%s)", large, shape), deep.rate, short.rate, fmt.Sprintf("one of %d", small), "within 0.1 of 1")
-	r.rate(fmt.Sprintf("index of %d resources (%s)", large, shape), full.rate, short.rate, fmt.Sprintf("one of %d", ten), "within 0.1 of 1")
-	half := deep.resident[len(deep.resident)/2:]
-	first, last := meanMemory(half[:len(half)/2]), meanMemory(half[len(half)/2:])
-	r.size(fmt.Sprintf("RSS of Fresnel in the last quarter of %d notifications (%+.1f MiB for each 100 000)", large, slope(half)*1e5/(1<<20)),
-		last, first, "in the quarter before", "flat")
-}
-
-func meanMemory(ms []memory) int64 {
-	sum := int64(0)
-	for _, m := range ms {
-		sum += m.bytes
-	}
-	return sum / int64(max(1, len(ms)))
-}
-
-// slope is that of the straight line through them, in bytes for each one done.
-func slope(ms []memory) float64 {
-	var n, x, y, xx, xy float64
-	for _, m := range ms {
-		d, b := float64(m.done), float64(m.bytes)
-		n, x, y, xx, xy = n+1, x+d, y+b, xx+d*d, xy+d*b
-	}
-	if n*xx == x*x {
-		return 0
-	}
-	return (n*xy - x*y) / (n*xx - x*x)
 }

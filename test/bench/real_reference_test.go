@@ -29,29 +29,30 @@ type ready struct {
 // ends the benchmark.
 func (l *lab) call(method, path string, body []byte) []byte {
 	l.Helper()
-	b, err := call(l.Context(), method, l.on.Search+path, body)
+	b, err := l.try(method, path, body)
 	if err != nil {
 		l.Fatal(err)
 	}
 	return b
 }
 
-func call(ctx context.Context, method, url string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+// try is call where a test may go on without the answer.
+func (l *lab) try(method, path string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, l.on.Search+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := l.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode >= 300 {
-		err = fmt.Errorf("%s %s: %d: %.500s", method, url, resp.StatusCode, b)
+		err = fmt.Errorf("%s %s: %d: %.500s", method, path, resp.StatusCode, b)
 	}
 	return b, err
 }
@@ -133,7 +134,7 @@ func (l *lab) index(name string, description []byte) string {
 		description = []byte(`{"settings": {"number_of_replicas": 0, "refresh_interval": "1s"}}`)
 	}
 	name = l.on.Prefix + "-" + name
-	if _, err := call(l.Context(), "DELETE", l.on.Search+"/"+name, nil); err != nil && !strings.Contains(err.Error(), "404") {
+	if _, err := l.try("DELETE", "/"+name, nil); err != nil && !strings.Contains(err.Error(), "404") {
 		l.Fatal(err)
 	}
 	l.call("PUT", "/"+name, description)
@@ -142,8 +143,9 @@ func (l *lab) index(name string, description []byte) string {
 
 // measured is what a run came to.
 type measured struct {
-	rate float64 // a second
-	cost spent   // per document
+	rate   float64 // a second
+	cost   spent   // per document
+	engine string  // what Elasticsearch did for it
 }
 
 // bare writes documents from memory, so many times over, with esutil.BulkIndexer as
@@ -151,7 +153,7 @@ type measured struct {
 func (l *lab) bare(index string, docs []ready, times int) measured {
 	l.Helper()
 	bulk := l.bulkIndexer(index, 0)
-	before := l.spending(os.Getpid())
+	before := l.works()
 	go func() {
 		for range times {
 			for _, d := range docs {
@@ -165,11 +167,13 @@ func (l *lab) bare(index string, docs []ready, times int) measured {
 			l.Error(err)
 		}
 	}()
-	series := l.meter(len(docs)*times, func() (int, error) { return int(bulk.Stats().NumFlushed), nil }, func(progress) {})
+	series := l.meter(os.Getpid(), len(docs)*times, func() (int, error) { return int(bulk.Stats().NumFlushed), nil }, func(progress) {})
 	if n := bulk.Stats().NumFailed; n > 0 {
 		l.Fatalf("%d documents failed", n)
 	}
-	return measured{sustained(series), l.spending(os.Getpid()).since(before, len(docs)*times)}
+	m := sustained(series)
+	m.engine = l.works().since(before, len(docs)*times)
+	return m
 }
 
 // bulkIndexer is one that flushes after an interval, 0 for the default.
@@ -192,13 +196,13 @@ func (l *lab) bulkIndexer(index string, interval time.Duration) esutil.BulkIndex
 func (l *lab) plainConsumer(index, group string, all int) measured {
 	l.Helper()
 	bulk := l.bulkIndexer(index, 0)
+	before := l.works()
 	r := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: strings.Split(l.on.Kafka, ","), GroupID: group, Topic: source, StartOffset: kafka.FirstOffset,
 		MaxBytes: 1 << 20, MaxWait: 500 * time.Millisecond, CommitInterval: time.Second, QueueCapacity: 1000,
 	})
 	var read atomic.Int64
 	var loop sync.WaitGroup
-	before := l.spending(os.Getpid())
 	loop.Go(func() {
 		for ; read.Load() < int64(all); read.Add(1) {
 			m, err := r.ReadMessage(l.Context())
@@ -214,7 +218,7 @@ func (l *lab) plainConsumer(index, group string, all int) measured {
 			l.Error(err)
 		}
 	})
-	series := l.meter(all, func() (int, error) { return int(bulk.Stats().NumFlushed), nil }, func(progress) {})
+	series := l.meter(os.Getpid(), all, func() (int, error) { return int(bulk.Stats().NumFlushed), nil }, func(progress) {})
 	loop.Wait()
 	if err := r.Close(); err != nil {
 		l.Error(err)
@@ -222,7 +226,9 @@ func (l *lab) plainConsumer(index, group string, all int) measured {
 	if n := bulk.Stats().NumFailed; n > 0 {
 		l.Fatalf("%d payloads failed", n)
 	}
-	return measured{sustained(series), l.spending(os.Getpid()).since(before, all)}
+	m := sustained(series)
+	m.engine = l.works().since(before, all)
+	return m
 }
 
 // plainAdd indexes the port of a notification.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -83,21 +84,32 @@ type lab struct {
 	*testing.B
 	on *harness.Engines
 	es *elasticsearch.Client
+	// http asks for answers as they are: compressed ones cost the server more than all
+	// else, and Fresnel asks for none.
+	http *http.Client
 	// documents are as Fresnel stored them in the first run: what the bare bulk
 	// indexer is fed with.
 	documents []ready
 	// same describes an index as the one they are in.
 	same []byte
+	// search and kafkaPID are the processes of the engines.
+	searchPID, kafkaPID int
 }
 
 func newLab(b *testing.B) *lab {
 	b.Helper()
-	l := &lab{B: b, on: harness.Real(b)}
+	l := &lab{B: b, on: harness.Real(b), http: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
 	es, err := elasticsearch.NewClient(elasticsearch.Config{Addresses: []string{l.on.Search}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	l.es = es
+	at, err := url.Parse(l.on.Search)
+	if err != nil {
+		b.Fatal(err)
+	}
+	broker, _, _ := strings.Cut(l.on.Kafka, ",")
+	l.searchPID, l.kafkaPID = listening(at.Host), listening(broker)
 	return l
 }
 
@@ -105,7 +117,7 @@ func newLab(b *testing.B) *lab {
 // of each partition wait before the listener does: with fewer, batches stay small.
 const realConfig = `
 searchapi: {listen: SEARCH_ADDR, identity: {mode: none}}
-listener: {throttle_above: 6000, kafka: {compression: lz4, session_timeout: 30s, heartbeat_interval: 1s}}
+listener: {throttle_above: 6000, kafka: {compression: lz4, batch_bytes: 4194304, session_timeout: 30s, heartbeat_interval: 1s}}
 indexer: {store: elasticsearch, partitions: 3}
 `
 
@@ -170,12 +182,7 @@ type spent struct{ self, search, kafka time.Duration }
 
 // spending is what a process, 0 for none, and the engines have taken so far.
 func (l *lab) spending(pid int) spent {
-	u, err := url.Parse(l.on.Search)
-	if err != nil {
-		l.Fatal(err)
-	}
-	broker, _, _ := strings.Cut(l.on.Kafka, ",")
-	return spent{cpu(pid), cpu(listening(u.Host)), cpu(listening(broker))}
+	return spent{cpu(pid), cpu(l.searchPID), cpu(l.kafkaPID)}
 }
 
 // since is what was taken per document since before.
@@ -228,15 +235,16 @@ func listening(addr string) int {
 	return 0
 }
 
-// progress is when how many were done.
+// progress is when how many were done, and what processor time had gone by then.
 type progress struct {
 	at   time.Time
 	done int
+	took spent
 }
 
 // meter asks every few milliseconds how many are done, until all are, and calls each
-// with every answer.
-func (l *lab) meter(all int, done func() (int, error), each func(progress)) []progress {
+// with every answer. The time that a process takes, 0 for none, counts as its own.
+func (l *lab) meter(pid, all int, done func() (int, error), each func(progress)) []progress {
 	l.Helper()
 	ctx, cancel := context.WithTimeoutCause(l.Context(), 20*time.Minute, errors.New("20 minutes are over"))
 	defer cancel()
@@ -246,7 +254,7 @@ func (l *lab) meter(all int, done func() (int, error), each func(progress)) []pr
 	for ctx.Err() == nil {
 		n, err := done()
 		if err == nil {
-			p := progress{time.Now(), n}
+			p := progress{time.Now(), n, l.spending(pid)}
 			series = append(series, p)
 			each(p)
 			if n >= all {
@@ -259,9 +267,10 @@ func (l *lab) meter(all int, done func() (int, error), each func(progress)) []pr
 	return nil
 }
 
-// sustained is how many were done a second between the first twentieth and the last:
-// neither start nor the end, when some partitions are done, counts.
-func sustained(series []progress) float64 {
+// sustained is how many were done a second, and what each took, between the first
+// twentieth and the last: neither start nor the end, when some partitions are done,
+// counts.
+func sustained(series []progress) measured {
 	all := series[len(series)-1].done
 	first, last := series[0], series[0]
 	for _, p := range series {
@@ -272,7 +281,8 @@ func sustained(series []progress) float64 {
 			last = p
 		}
 	}
-	return float64(last.done-first.done) / last.at.Sub(first.at).Seconds()
+	n := last.done - first.done
+	return measured{rate: float64(n) / last.at.Sub(first.at).Seconds(), cost: last.took.since(first.took, n)}
 }
 
 // median of several rates.
