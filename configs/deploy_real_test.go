@@ -31,8 +31,15 @@ func TestUnitsAreAccepted(t *testing.T) {
 		}
 		args = append(args, path)
 	}
-	// It exits with 0 for keys that it does not know, too.
-	if out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil || len(out) > 0 {
+	out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput()
+	if err != nil {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+	// It exits with 0 for keys that it does not know, too. What it says of units of this
+	// machine that ours name is not our affair.
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "fresnel") {
+			t.Errorf("systemd-analyze verify: %s", line)
+		}
 	}
 }
