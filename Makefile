@@ -16,6 +16,8 @@ having = $(sort $(dir $(shell grep -rl '$(1)' --include='*_test.go' .)))
 # long they may take on 2 cores once everything is fetched.
 real = ./test/real/ $(filter-out ./test/bench/ ./test/real/,$(sort $(dir $(shell grep -rlE '^//go:build .*\breal\b' --include='*_test.go' .))))
 ENGINES_BUDGET ?= 15m
+# For servers that live for minutes: quicker to start, slower in the long run.
+SOON := -XX:TieredStopAtLevel=1
 LAB := test/lab/lab.sh
 
 .PHONY: help run demo build test test-real test-real-engines lab-up lab-down lint bench bench-real soak proto golden clean
@@ -42,7 +44,7 @@ test-real-engines: ## Elasticsearch, OpenSearch and Kafka: fetched, started, tes
 	@$(LAB) fetch
 	@$(GO) build -tags faults -o bin/fresnel-faults ./cmd/fresnel
 	@$(GO) test -race -tags real -run '^$$' $(real) >/dev/null # compiles; the time counts from then on
-	@FRESNEL_BINARY="$(CURDIR)/bin/fresnel-faults" LAB_NAME=$@ \
+	@FRESNEL_BINARY="$(CURDIR)/bin/fresnel-faults" LAB_NAME=$@ LAB_JVM=$(SOON) \
 		$(LAB) run $(ENGINES_BUDGET) $(SUM) -race -short -tags real -count 1 -p 2 -timeout 0 $(real)
 
 lab-up: ## start the servers of the real tests, and leave them running

@@ -50,7 +50,7 @@ settings() { # I FRESH
 prepare() { # FOLDER
   cp "$1/config/$KIND.yml" "$1/$KIND.yml"; cp -r "$DIST"/config/. "$1/config/"; mv "$1/$KIND.yml" "$1/config/"
   mkdir -p "$1/config/jvm.options.d"
-  printf '%s\n' "-Xms$HEAP" "-Xmx$HEAP" >"$1/config/jvm.options.d/lab.options"
+  printf '%s\n' "-Xms$HEAP" "-Xmx$HEAP" ${LAB_JVM:-} >"$1/config/jvm.options.d/lab.options"
   sed -i '/-Xlog:gc/d' "$1/config/jvm.options"
 }
 launch() { # I: the server goes into the background by itself once it has started

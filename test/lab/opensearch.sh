@@ -46,7 +46,7 @@ prepare() { # FOLDER
   cp "$LAB_SRC/opensearch/log4j2.properties" "$1/config/"
 }
 launch() { # I
-  local d=$NODES/$1 name=$KIND$1 java options=(-XX:+UseG1GC -XX:+ExitOnOutOfMemoryError)
+  local d=$NODES/$1 name=$KIND$1 java options=(-XX:+UseG1GC -XX:+ExitOnOutOfMemoryError ${LAB_JVM:-})
   java=$(java_home $JAVA)
   case $V in
   2.*) options+=(-Djava.security.manager=allow) ;;
