@@ -28,13 +28,16 @@ func TestNodesOfElasticsearchThatDieAndHaveNoRoomLoseNothing(t *testing.T) {
 	}()
 	t.Cleanup(func() { <-started })
 	t.Parallel()
-	<-started
+	if <-started; t.Failed() {
+		return
+	}
 	nodes := []string{lab.Elasticsearch(0), lab.Elasticsearch(1), lab.Elasticsearch(2)}
 	each(t, func(t *testing.T, seed uint64) {
 		w := newWorld(t, harness.On(t, brokers, strings.Join(nodes, ","), "elasticsearch"), seed, 2)
 		dead := w.bury(20)
 		w.pass(2 * time.Second)
 		w.fault("write queues overflow", func() { w.crowd(8 * time.Second) })
+		w.Logf("%6s writes of ours: %v", w.age(), w.counted("fresnel_elastic_bulk_items_total"))
 		n := strconv.Itoa(w.random.IntN(3))
 		w.fault("node "+n+" is killed", func() {
 			lab.Run(t, nil, "elasticsearch.sh", "kill9", n)

@@ -53,6 +53,7 @@ func TestDocumentsThatAMappingRejectsAreDeadLettersAndTheRestGoesOn(t *testing.T
 			if n := books.Books["indexer"].Outcomes["dead"]; n != 3 {
 				t.Errorf("%d mutations are dead: %+v", n, books.Books["indexer"])
 			}
+			s.Refresh()
 			for i := range 50 {
 				if _, err := acceptance.One(s, acceptance.ImageType, fmt.Sprintf("good-%d", i)); err != nil {
 					t.Error(err)
@@ -83,6 +84,7 @@ func TestDocumentsThatAMappingRejectsAreDeadLettersAndTheRestGoesOn(t *testing.T
 					return err
 				})
 			}
+			s.Refresh()
 			if d, err := acceptance.One(s, acceptance.ImageType, "partly"); err != nil || d["name"] != "last" {
 				t.Errorf("a replay turned time back: %v, %v", d, err)
 			}
@@ -121,7 +123,7 @@ func misfit(t *testing.T, e *harness.Engines) {
 	fields["dynamic"] = true
 	must("DELETE", "/"+name, nil)
 	must("PUT", "/"+name, map[string]any{
-		"aliases": index.Aliases, "mappings": index.Mappings, "settings": map[string]any{"number_of_replicas": 0},
+		"aliases": index.Aliases, "mappings": index.Mappings, "settings": map[string]any{"number_of_replicas": 0, "refresh_interval": "1s"},
 	})
 	must("PUT", "/"+name+"/_settings", map[string]any{"index.mapping.total_fields.limit": count(index.Mappings)})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/fresnel-search/fresnel/test/harness"
 )
 
-// F1, F2, F4, and F8 past 61 s
+// F1, F2, F4, and F8 past 61 s.
 func TestProcessesThatDieHangAndComeAndGoLoseAndInventNothing(t *testing.T) {
 	each(t, func(t *testing.T, seed uint64) {
 		w := newWorld(t, engines(t), seed, 3)

@@ -12,7 +12,7 @@ import (
 	"github.com/fresnel-search/fresnel/listener/stream"
 )
 
-// F5, F6, F7, F8 after 1 s, F9
+// F5, F6, F7, F8 after 1 s, F9.
 func TestWhatIsSaidInAnyOrderAndReadAgainEndsInTheSame(t *testing.T) {
 	each(t, func(t *testing.T, seed uint64) {
 		w := newWorld(t, engines(t), seed, 2)

@@ -60,7 +60,7 @@ func watch(t testing.TB, servers []*harness.Server, refs []resource.Ref) *watche
 		every(500*time.Millisecond, func(int) { w.ready(ctx, i) })
 		every(2*time.Second, func(int) { w.vital(ctx, i) })
 	}
-	every(25*time.Millisecond, func(n int) {
+	every(50*time.Millisecond, func(n int) {
 		w.see(ctx, refs[n%len(refs)], (n/len(refs))%len(w.urls))
 	})
 	t.Cleanup(func() {
