@@ -20,7 +20,7 @@ type workshop struct {
 	mu      sync.Mutex
 	list    []resource.Index
 	log     []string
-	fail    error // of each step
+	fail    error // of each step for type A
 	stuck   error // of each undo
 	serving bool
 	// blocks makes writers wait from the third step on.
@@ -62,7 +62,7 @@ func (w *workshop) Rebuild(ctx context.Context, job *record.Reindex, report func
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if w.fail != nil {
+		if w.fail != nil && job.Type == "A" {
 			return w.fail
 		}
 	}

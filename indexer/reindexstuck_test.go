@@ -18,17 +18,13 @@ func TestAReindexThatCannotBeUndoneLetsOthersGoOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkshop()
-		w.stuck = errors.New("no answer to the undo")
+		w.fail, w.stuck = indexer.ErrRejected, errors.New("no answer to the undo")
 		records := storetest.NewSloppy(nil, storetest.Faults{})
 		r := shop(w, records)
 		stop := works(t, r)
 		ask(t, r, indexer.ReindexRequest{Types: []string{"A"}})
-		time.Sleep(5 * time.Second) // sleep: on the fake clock, as all here
-		if _, err := r.Abort(t.Context(), "A"); err != nil {
-			t.Fatal(err)
-		}
 		ask(t, r, indexer.ReindexRequest{Types: []string{"B"}, Force: true, Keep: true})
-		time.Sleep(20 * time.Second)
+		time.Sleep(25 * time.Second) // sleep: on the fake clock, as all here
 		jobs, err := r.Jobs(t.Context())
 		if err != nil || jobs[0].State != record.ReindexRuns || jobs[0].Phase != "cannot be undone yet: no answer to the undo" || jobs[1].State != record.ReindexDone {
 			t.Errorf("after a while: %+v, %v", jobs, err)
@@ -41,7 +37,7 @@ func TestAReindexThatCannotBeUndoneLetsOthersGoOn(t *testing.T) {
 		w.stuck = nil
 		defer works(t, heir)()
 		time.Sleep(time.Minute)
-		if jobs, err = heir.Jobs(t.Context()); err != nil || jobs[0].State != record.ReindexAborted || rebuilt() != 1 {
+		if jobs, err = heir.Jobs(t.Context()); err != nil || jobs[0].State != record.ReindexFailed || jobs[0].Error == "" || rebuilt() != 1 {
 			t.Errorf("in the end: %+v, %v, after %v", jobs[0], err, w.notes())
 		}
 	})
@@ -77,9 +73,11 @@ func TestWritersOfAKilledReindexGoOnWithinTenSeconds(t *testing.T) {
 		killed := &cutoff{Store: shelf}
 		owner, other := shop(w, killed), shop(w, shelf)
 		defer works(t, owner)()
-		defer works(t, other)()
 		ask(t, owner, indexer.ReindexRequest{Keep: true})
-		time.Sleep(100 * time.Millisecond)
+		for only(t, other).State != record.ReindexRuns {
+			time.Sleep(50 * time.Millisecond)
+		}
+		defer works(t, other)()
 		for !only(t, other).Blocks {
 			time.Sleep(50 * time.Millisecond)
 		}
