@@ -252,6 +252,9 @@ func (c *Client) look(ctx context.Context, topics []Topic) (all []Mismatch, err 
 	return all, nil
 }
 
+// hearsay is how long a broker may not know of a topic that another one lists.
+const hearsay = 3 * time.Second
+
 // settings asks for what compare looks at, by topic. A topic whose settings we may
 // not see has none.
 func (c *Client) settings(ctx context.Context, topics []Topic) (map[string]map[string]string, error) {
@@ -267,9 +270,18 @@ func (c *Client) settings(ctx context.Context, topics []Topic) (map[string]map[s
 	if len(req.Resources) == 0 {
 		return nil, nil
 	}
-	res, err := c.client.DescribeConfigs(ctx, req)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the settings of topics: %w", err)
+	var res *kafka.DescribeConfigsResponse
+	for began := time.Now(); ; {
+		var err error
+		if res, err = c.client.DescribeConfigs(ctx, req); err != nil {
+			return nil, fmt.Errorf("ask for the settings of topics: %w", err)
+		}
+		late := slices.ContainsFunc(res.Resources, func(r kafka.DescribeConfigResponseResource) bool {
+			return errors.Is(r.Error, kafka.UnknownTopicOrPartition)
+		})
+		if !late || time.Since(began) > hearsay || !sleep(ctx, 200*time.Millisecond) {
+			break
+		}
 	}
 	out := map[string]map[string]string{}
 	for _, r := range res.Resources {
