@@ -20,7 +20,7 @@ func TestReindexThatIsKilledGoesOnAndNoSearchFails(t *testing.T) { // F14
 		stop := w.searches()
 		w.fault("images are indexed anew, and each server dies meanwhile", func() {
 			harness.Eventually(t, "the reindex is asked for", func() error {
-				out, err := w.servers[1].Run("reindex", "--force", "--detach", "--rate", "50", "--grace", "1s", imageType)
+				out, err := w.servers[1].Run("reindex", "--force", "--detach", "--rate", "150", "--grace", "1s", imageType)
 				if err != nil {
 					err = fmt.Errorf("%w: %s", err, out)
 				}
