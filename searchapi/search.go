@@ -19,37 +19,6 @@ import (
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
-// answered is the answer to a search, in Searchlight's shape.
-type answered struct {
-	Took     int64  `json:"took"` // milliseconds
-	TimedOut bool   `json:"timed_out"`
-	Partial  string `json:"partial,omitempty"` // why hits may be missing
-	Shards   shards `json:"_shards"`
-	Hits     hits   `json:"hits"`
-}
-
-type shards struct {
-	Total      int `json:"total"`
-	Successful int `json:"successful"`
-	Failed     int `json:"failed"`
-}
-
-type hits struct {
-	Total    int      `json:"total"`
-	MaxScore *float64 `json:"max_score"`
-	Hits     []hit    `json:"hits"`
-}
-
-type hit struct {
-	Index   string            `json:"_index"`
-	Type    string            `json:"_type"`
-	ID      string            `json:"_id"`
-	Score   *float64          `json:"_score"`
-	Version *int64            `json:"_version,omitempty"`
-	Source  json.RawMessage   `json:"_source,omitempty"`
-	Sort    []json.RawMessage `json:"sort,omitempty"`
-}
-
 const indexName = "fresnel"
 
 func (s *Server) search(c *gin.Context) {
@@ -85,7 +54,12 @@ func (s *Server) search(c *gin.Context) {
 			out.Hits.Hits[i].Version = &h.Revision
 		}
 	}
-	s.answer(c, http.StatusOK, out)
+	b, err := out.encode()
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Data(http.StatusOK, "application/json", b)
 }
 
 // readRequest reads a search from the body or, for a GET without one, from the URL.

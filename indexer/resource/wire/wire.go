@@ -109,7 +109,7 @@ func (w *Writer) Values(key string, m map[string]json.RawMessage) {
 	for _, name := range Keys(m) {
 		w.next()
 		w.b = append(AppendString(w.b, name), ':')
-		w.raw(m[name])
+		w.Raw(m[name])
 	}
 	w.End()
 }
@@ -130,7 +130,7 @@ func (w *Writer) Sets(key string, m map[string]map[string]json.RawMessage) {
 		for _, k := range Keys(m[name]) {
 			w.next()
 			w.b = append(AppendString(w.b, k), ':')
-			w.raw(m[name][k])
+			w.Raw(m[name][k])
 		}
 		w.End()
 	}
@@ -162,8 +162,8 @@ func Strings[S ~string](w *Writer, key string, list []S) {
 	w.b = append(w.b, ']')
 }
 
-// raw writes a value as it is; one that is not there is null.
-func (w *Writer) raw(v json.RawMessage) {
+// Raw writes a value as it is; one that is not there is null.
+func (w *Writer) Raw(v json.RawMessage) {
 	if len(v) == 0 {
 		w.b = append(w.b, "null"...)
 		if v != nil {
