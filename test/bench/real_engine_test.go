@@ -20,8 +20,9 @@ type worked struct {
 			Millis int `json:"time_in_millis"`
 		}
 		Refresh struct {
-			Total  int `json:"total"`
-			Millis int `json:"total_time_in_millis"`
+			Total    int `json:"total"`
+			Millis   int `json:"total_time_in_millis"`
+			External int `json:"external_total"` // that show something to searches
 		}
 		Merges struct {
 			Docs   int `json:"total_docs"`
@@ -69,11 +70,11 @@ func (w worked) since(before worked, documents int) string {
 	for name, c := range w.JVM.GC.Collectors {
 		gc += c.Millis - before.JVM.GC.Collectors[name].Millis
 	}
-	return fmt.Sprintf("%d bulks of %d documents and %d KB in %d ms each, indexing %d µs and bulks %d µs a document, %d refreshes in %d ms, "+
+	return fmt.Sprintf("%d bulks of %d documents and %d KB in %d ms each, indexing %d µs and bulks %d µs a document, %d refreshes (%d of them for searches) in %d ms, "+
 		"%d documents merged in %d ms, %d gets in %d ms, %d flushes in %d ms, GC %d ms",
 		bulks, documents/max(1, bulks), (b.Bulk.Bytes-a.Bulk.Bytes)/max(1, bulks)>>10, (b.Bulk.Millis-a.Bulk.Millis)/max(1, bulks),
 		perDocument(b.Indexing.Millis-a.Indexing.Millis, documents), perDocument(b.Bulk.Millis-a.Bulk.Millis, documents),
-		b.Refresh.Total-a.Refresh.Total, b.Refresh.Millis-a.Refresh.Millis,
+		b.Refresh.Total-a.Refresh.Total, b.Refresh.External-a.Refresh.External, b.Refresh.Millis-a.Refresh.Millis,
 		b.Merges.Docs-a.Merges.Docs, b.Merges.Millis-a.Merges.Millis,
 		b.Get.Total-a.Get.Total, b.Get.Millis-a.Get.Millis, b.Flush.Total-a.Flush.Total, b.Flush.Millis-a.Flush.Millis, gc)
 }

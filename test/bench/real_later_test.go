@@ -21,7 +21,7 @@ import (
 const (
 	realRate   = 1000
 	realWarm   = 3000
-	realTimed  = 12_000
+	realTimed  = 15_000
 	realProbed = 50
 )
 
@@ -35,6 +35,7 @@ type seeker struct {
 	since   map[string]time.Time // of those not found yet
 	added   map[string]time.Time
 	waits   []time.Duration
+	took    []time.Duration // by the searches themselves
 	stopped bool
 }
 
@@ -66,7 +67,9 @@ func (s *seeker) seek() {
 			s.l.Errorf("%d resources do not appear", len(ids))
 			return
 		}
+		began := time.Now()
 		found, err := s.find(ids[:min(len(ids), 100)])
+		s.took = append(s.took, time.Since(began))
 		if err != nil {
 			s.l.Error(err)
 			return
@@ -111,7 +114,7 @@ func paced(n, rate int, f func(i int)) {
 // the API that finds its document, and the same of a client that writes the documents
 // into an index of the same refresh interval itself.
 func realSearchable(l *lab, r *report) {
-	timed := scaled(realTimed)
+	timed := max(2*realWarm, scaled(realTimed))
 	s := l.fresh(feed{n: realWarm})
 	l.drain(s, 0, realWarm)
 	cl := l.kafka()
@@ -138,7 +141,7 @@ func realSearchable(l *lab, r *report) {
 		paced(timed, realRate, func(i int) {
 			p := newPort(realWarm + i)
 			value := p.notification(0)
-			if i%realProbed == 0 {
+			if i >= realWarm && i%realProbed == 0 { // the first ones are to warm up
 				api.add(p.id)
 			}
 			cl.Produce(l.Context(), &kgo.Record{Topic: source, Value: value}, func(_ *kgo.Record, err error) {
@@ -150,6 +153,7 @@ func realSearchable(l *lab, r *report) {
 	})
 	r.note(l.hops(s).since(before, timed))
 	r.note("Elasticsearch meanwhile: " + l.works().since(worked, timed))
+	r.note("The searches for them took " + centiles(api.took) + ", p50 / p99")
 	encoded := l.encoded(api.added)
 	if l.documents == nil {
 		l.learn()
@@ -225,11 +229,11 @@ func (l *lab) bareSearchable() []time.Duration {
 		}
 		return hits(b)
 	}}
-	docs := l.documents[:min(scaled(realTimed), len(l.documents))]
+	docs := l.documents[:min(max(2*realWarm, scaled(realTimed)), len(l.documents))]
 	waits := direct.follow(func() {
 		paced(len(docs), realRate, func(i int) {
 			d := docs[i]
-			if i%realProbed == 0 {
+			if i >= realWarm && i%realProbed == 0 {
 				direct.add(d.id)
 			}
 			item := esutil.BulkIndexerItem{Action: "index", DocumentID: d.id, Body: bytes.NewReader(d.source)}
