@@ -41,7 +41,7 @@ var diets = []struct{ who, only, why string }{
 	},
 	{
 		"listener indexer publishers searchapi",
-		"plugins/change listener/stream listener/notification indexer/record indexer/resource indexer/fold indexer/catalog " +
+		"plugins/change listener/stream listener/notification indexer/record indexer/resource indexer/resource/wire indexer/fold indexer/catalog " +
 			"indexer/changelog publishers/delivery publishers/filter publishers/lane searchapi/query searchapi/policy configs/secret",
 		"a subsystem knows nouns and pure logic; app hands it mechanisms",
 	},
