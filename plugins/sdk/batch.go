@@ -165,6 +165,9 @@ func event(d *publisherv1.Delivery) *Event {
 	if t := e.GetTime(); t != nil {
 		ev.Time = t.AsTime()
 	}
+	if t := d.GetExpires(); t != nil {
+		ev.Expires = t.AsTime()
+	}
 	return ev
 }
 

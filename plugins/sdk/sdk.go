@@ -71,6 +71,9 @@ type Event struct {
 	DeliveryID string
 	// Attempt is 1 at first.
 	Attempt int
+	// Expires is when the host gives the delivery up; zero if it never does. A
+	// receiver that keeps messages for a time need not keep this one for longer.
+	Expires time.Time
 }
 
 // Main serves the publisher to the host that started this process and returns when
