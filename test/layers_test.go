@@ -17,7 +17,7 @@ var floors = []string{
 	"plugins/change plugins/publisherv1 listener/stream indexer/record publishers/delivery configs/secret configs/resources " +
 		"indexer/resource/wire",
 	"indexer/resource indexer/scalar plugins/internal/...",
-	"listener/notification indexer/fold searchapi/query plugins/sdk publishers/lane",
+	"listener/notification indexer/fold searchapi/query plugins/sdk plugins/manifest publishers/lane",
 	"indexer/catalog plugins/client publishers/filter",
 	"searchapi/policy searchapi/view indexer/changelog",
 	"listener/kafka listener/kafka/embedded indexer/sqlite/token indexer/elastic/layout",
@@ -58,7 +58,7 @@ var owners = map[string]string{
 	"modernc.org/sqlite":                  "indexer/sqlite",
 	"github.com/spf13/cobra":              "cmd/fresnel",
 	"github.com/prometheus/client_golang": "listener indexer publishers searchapi cmd/fresnel/app listener/kafka listener/kafka/embedded publishers/host indexer/elastic",
-	"gopkg.in/yaml.v3":                    "indexer/catalog configs searchapi/identity cmd/...",
+	"gopkg.in/yaml.v3":                    "indexer/catalog configs plugins/manifest searchapi/identity cmd/...",
 }
 
 func TestImportsPointDown(t *testing.T) {
