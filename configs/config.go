@@ -3,11 +3,13 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
 	"strings"
 
+	"github.com/fresnel-search/fresnel/configs/secret"
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/elastic"
 	"github.com/fresnel-search/fresnel/indexer/sqlite"
@@ -162,8 +164,27 @@ func (c *Config) resolve(dir string) error {
 	}
 	for i := range c.Publishers.Subscriptions {
 		s := &c.Publishers.Subscriptions[i]
-		errs = append(errs, readSecret(&s.Secret, s.SecretFile, dir, fmt.Sprintf("publishers.subscriptions[%d].secret", i)))
+		errs = append(errs, readSecrets(s, dir, fmt.Sprintf("publishers.subscriptions[%d]", i)))
 	}
+	return errors.Join(errs...)
+}
+
+// readSecrets reads the secrets of a subscription.
+func readSecrets(s *publishers.Subscription, dir, key string) error {
+	errs := []error{readSecret(&s.Secret, s.SecretFile, dir, key+".secret")}
+	all := maps.Clone(s.Secrets)
+	if all == nil && len(s.SecretFiles) > 0 {
+		all = map[string]secret.String{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.SecretFiles)) {
+		var value secret.String
+		if _, twice := all[name]; twice {
+			errs = append(errs, fmt.Errorf("%s: %s is in secrets and in secret_files", key, name))
+		}
+		errs = append(errs, readInto(&value, s.SecretFiles[name], dir, key+".secret_files."+name))
+		all[name] = value
+	}
+	s.Secrets = all
 	return errors.Join(errs...)
 }
 

@@ -53,13 +53,16 @@ type Parked struct {
 // the head of the change log, a changed filter keeps the cursor, and what is kept
 // for a removed name goes after seven days.
 type Subscription struct {
-	Name        string            `yaml:"name"`
-	Publisher   string            `yaml:"publisher"`
-	Destination string            `yaml:"destination"`
-	Secret      secret.String     `yaml:"secret"`
-	SecretFile  string            `yaml:"secret_file"` // read by package configs into Secret
-	Options     map[string]string `yaml:"options"`
-	Filter      filter.Filter     `yaml:"filter"`
+	Name        string        `yaml:"name"`
+	Publisher   string        `yaml:"publisher"`
+	Destination string        `yaml:"destination"`
+	Secret      secret.String `yaml:"secret"`
+	SecretFile  string        `yaml:"secret_file"` // read by package configs into Secret
+	// Secrets are more of them, by the names that the publisher knows.
+	Secrets     map[string]secret.String `yaml:"secrets"`
+	SecretFiles map[string]string        `yaml:"secret_files"` // read by package configs into Secrets
+	Options     map[string]string        `yaml:"options"`
+	Filter      filter.Filter            `yaml:"filter"`
 	// AdminFields shows fields and changes that only operators see.
 	AdminFields bool `yaml:"admin_fields"`
 	// Schedule replaces the retry schedule for this subscription.
@@ -153,6 +156,9 @@ func (s Subscription) validate(key string) (errs []error) {
 	if u, err := url.Parse(s.Destination); s.Destination != "" && (err != nil || u.Scheme == "") {
 		bad("destination", "is no absolute URI") // not quoted: it may hold a password
 	}
+	if _, twice := s.Secrets[mainSecret]; twice && !s.Secret.Empty() {
+		bad("secrets", "secret is there twice")
+	}
 	if err := s.Filter.Validate(); err != nil {
 		for _, e := range unjoin(err) {
 			errs = append(errs, fmt.Errorf("%s.filter.%w", key, e))
@@ -162,6 +168,21 @@ func (s Subscription) validate(key string) (errs []error) {
 		bad("admin_fields", `needs filter.projects: ["*"], for a project never sees them`)
 	}
 	return append(errs, schedule(key+".schedule", s.Schedule)...)
+}
+
+// mainSecret is the name under which a publisher finds Secret.
+const mainSecret = "secret"
+
+// secrets are all of a subscription's secrets by name.
+func (s Subscription) secrets() map[string][]byte {
+	all := make(map[string][]byte, len(s.Secrets)+1)
+	for name, value := range s.Secrets {
+		all[name] = []byte(value.Reveal())
+	}
+	if !s.Secret.Empty() {
+		all[mainSecret] = []byte(s.Secret.Reveal())
+	}
+	return all
 }
 
 func unjoin(err error) []error {

@@ -96,10 +96,7 @@ func New(c Config, d Deps) (*Engine, error) {
 }
 
 func (e *Engine) subscription(c Subscription, plugin Plugin, project Project) *subscription {
-	to := delivery.Destination{Subscription: c.Name, URI: c.Destination, Options: c.Options}
-	if !c.Secret.Empty() {
-		to.Secrets = map[string][]byte{"secret": []byte(c.Secret.Reveal())}
-	}
+	to := delivery.Destination{Subscription: c.Name, URI: c.Destination, Options: c.Options, Secrets: c.secrets()}
 	return &subscription{
 		config: c, audience: newAudience(c.Filter, c.AdminFields), to: to, plugin: plugin, project: project,
 		metrics: e.metrics.plugin(c.Publisher), saver: e.saver, kick: make(chan struct{}, 1),
