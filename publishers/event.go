@@ -12,7 +12,8 @@ import (
 // audience is through whose eyes a subscription looks at the change log.
 type audience struct {
 	changelog.Audience
-	key string // equal for equal audiences
+	key     string // equal for equal audiences
+	project string // the only one whose eyes they are; empty if there are several
 }
 
 func newAudience(f filter.Filter, adminFields bool) audience {
@@ -30,6 +31,9 @@ func newAudience(f filter.Filter, adminFields bool) audience {
 			b.WriteByte('\n')
 		}
 		a.key = b.String()
+		if len(f.Projects) == 1 {
+			a.project = f.Projects[0]
+		}
 	}
 	return a
 }
@@ -60,7 +64,7 @@ func (l *logged) view(project Project, a audience) (view, error) {
 	var v view
 	c, ok := project(l.entry, a.Audience)
 	if ok {
-		e, err := encode(&c)
+		e, err := encode(&c, a.project)
 		if err != nil {
 			return view{}, err
 		}
@@ -79,13 +83,20 @@ const (
 	typePrefix  = "org.fresnel.resource."
 	contentType = "application/json"
 	dataSchema  = "dataschema"
+	// audienceOf names the project for whose eyes alone the event was made.
+	audienceOf = "audience"
 )
 
-// encode makes the event of a change. Equal changes have equal bytes.
-func encode(c *change.Change) (*delivery.Event, error) {
+// encode makes the event of a change, for the eyes of one project if one is given.
+// Equal changes have equal bytes.
+func encode(c *change.Change, project string) (*delivery.Event, error) {
 	data, err := changelog.EncodeChange(c)
 	if err != nil {
 		return nil, err
+	}
+	attributes := map[string]string{dataSchema: change.DataSchema}
+	if project != "" {
+		attributes[audienceOf] = project
 	}
 	return &delivery.Event{
 		ID:          c.ID,
@@ -95,7 +106,7 @@ func encode(c *change.Change) (*delivery.Event, error) {
 		Time:        c.Time,
 		ContentType: contentType,
 		Data:        data,
-		Attributes:  map[string]string{dataSchema: change.DataSchema},
+		Attributes:  attributes,
 	}, nil
 }
 
