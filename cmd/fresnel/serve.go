@@ -13,6 +13,7 @@ import (
 	"github.com/fresnel-search/fresnel/configs"
 	"github.com/fresnel-search/fresnel/publishers/log"
 	"github.com/fresnel-search/fresnel/publishers/webhook"
+	"github.com/fresnel-search/fresnel/publishers/zaqar"
 )
 
 // roomyGC is how much garbage, in percent of what lives, piles up before it is
@@ -111,6 +112,8 @@ func pluginServe(name string) int {
 		webhook.Main(version())
 	case "log":
 		log.Main(version())
+	case "zaqar":
+		zaqar.Main(version())
 	default:
 		return 2
 	}

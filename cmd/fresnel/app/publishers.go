@@ -16,7 +16,7 @@ import (
 )
 
 // builtins are the publishers that this binary serves when it is run again.
-var builtins = [...]string{"webhook", "log"}
+var builtins = [...]string{"webhook", "log", "zaqar"}
 
 // plugins lets the engine find plugins in the host.
 type plugins struct{ host *host.Host }
