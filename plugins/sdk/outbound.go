@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,11 +60,14 @@ func (o *Outbound) Do(req *http.Request) (*http.Response, error) {
 
 // open makes the client at first use.
 func (o *Outbound) open() (*http.Client, error) {
-	o.once.Do(func() { o.client, o.err = o.newClient() })
+	o.once.Do(func() { o.client, o.err = o.Client(nil) })
 	return o.client, o.err
 }
 
-func (o *Outbound) newClient() (*http.Client, error) {
+// Client returns an HTTP client as Do uses it, with connections of its own, for a
+// destination that wants a client certificate or has authorities of its own. It must
+// be kept for the next request, and its idle connections closed in the end.
+func (o *Outbound) Client(conf *tls.Config) (*http.Client, error) {
 	guard, err := NewGuard(o.Allow)
 	if err != nil {
 		return nil, fmt.Errorf("allow: %w", err)
@@ -71,6 +75,7 @@ func (o *Outbound) newClient() (*http.Client, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second, Control: guard.control}
 	t := &http.Transport{
 		DialContext:            dialer.DialContext,
+		TLSClientConfig:        conf,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		TLSHandshakeTimeout:    5 * time.Second,
