@@ -1,0 +1,215 @@
+package plugintest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fresnel-search/fresnel/plugins/manifest"
+	"github.com/fresnel-search/fresnel/plugins/plugintest"
+)
+
+var brokenPlugin = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "broken")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // P7 runs it as another user
+		return "", err
+	}
+	path := filepath.Join(dir, "broken")
+	cmd := exec.Command("go", "build", "-o", path, "./testdata/broken") //nolint:noctx // for all tests
+	cmd.Stderr = os.Stderr
+	return path, cmd.Run()
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := brokenPlugin(); err == nil {
+		if err := os.RemoveAll(filepath.Dir(path)); err != nil && code == 0 {
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// verify runs the kit over the broken plugin. P8 locks the program, so each has its own.
+func verify(t *testing.T, mode string, c plugintest.Config) *plugintest.Report {
+	t.Helper()
+	path, err := brokenPlugin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Path, c.Args = path, []string{"-mode", mode, "-dir", t.TempDir()}
+	r, err := plugintest.Verify(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// musts are the checks of level MUST.
+func musts(r *plugintest.Report) (ids []string) {
+	for _, c := range r.Checks {
+		if c.Level == plugintest.Must {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
+
+func whole() *manifest.Manifest {
+	return &manifest.Manifest{Name: "broken", Version: "1.0.0", Schemes: []string{"https", "http"}, Protocols: []int{1}}
+}
+
+// TestEveryMustFailsForItsDefectAlone holds, for each check of level MUST, a plugin
+// with just the defect that the check is about.
+func TestEveryMustFailsForItsDefectAlone(t *testing.T) {
+	t.Parallel()
+	good := verify(t, "", plugintest.Config{MustOnly: true, Manifest: whole()})
+	for _, c := range good.Checks {
+		if c.Status != plugintest.Passed {
+			t.Errorf("a plugin without defects: %s %s %s: %s", c.ID, c.Title, c.Status, c.Detail)
+		}
+	}
+	variants := map[string][]string{
+		"C2": {"C2-default"}, "C8": {"C8-manifest"}, "D1": {"D1-twice", "D1-lost"}, "D5": {"D5-all"}, "S1": {"S1-error"}, "X1": {"X1-cut"},
+	}
+	for _, id := range musts(good) {
+		for _, mode := range append(variants[id], id) {
+			t.Run(mode, func(t *testing.T) {
+				t.Parallel()
+				failsAlone(t, id, mode)
+			})
+		}
+	}
+}
+
+func failsAlone(t *testing.T, id, mode string) {
+	t.Helper()
+	m := whole()
+	switch mode {
+	case "P9":
+		m.Protocols = []int{1, 2}
+	case "C8-manifest":
+		m.Version = "1.2.0"
+	case "C1":
+		m = nil
+	}
+	r := verify(t, mode, plugintest.Config{MustOnly: true, Manifest: m})
+	for _, c := range r.Checks {
+		switch {
+		case c.ID == id && c.Status != plugintest.Failed:
+			t.Errorf("%s %s: %s (%s), want it failed", c.ID, c.Title, c.Status, c.Detail)
+		case c.ID == id:
+			t.Log(c.Detail)
+		case c.Status == plugintest.Failed:
+			t.Errorf("%s %s fails too: %s", c.ID, c.Title, c.Detail)
+		}
+	}
+	if r.Passed() {
+		t.Error("the plugin has passed")
+	}
+}
+
+// TestShouldsWarn holds a plugin for each check of level SHOULD that one can fail on
+// purpose; the plugin still passes.
+func TestShouldsWarn(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"P3b", "P7", "D14b", "D16", "D18", "D19", "H1b", "H2", "X2b", "S3"} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			if id == "P7" && os.Geteuid() != 0 {
+				t.Skip("only root can start a plugin as another user: try sudo")
+			}
+			only := []string{"P0", id}
+			if id == "S3" {
+				only = []string{"P0", "D1", id}
+			}
+			r := verify(t, id, plugintest.Config{Only: only})
+			if last := r.Checks[len(r.Checks)-1]; last.ID != id || last.Status != plugintest.Warned {
+				t.Errorf("%s: %s (%s), want a warning", id, last.Status, last.Detail)
+			}
+			if !r.Passed() {
+				t.Errorf("the plugin has not passed: %+v", r.Checks)
+			}
+		})
+	}
+}
+
+func TestProgramThatIsNoPluginFailsOnceAndNothingElseIsTried(t *testing.T) {
+	t.Parallel()
+	r, err := plugintest.Verify(t.Context(), plugintest.Config{Path: "echo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Passed() || r.Counts[plugintest.Passed] != 0 {
+		t.Errorf("echo: %+v", r.Checks)
+	}
+	for _, c := range r.Checks[1:] {
+		if c.Status != plugintest.Skipped {
+			t.Errorf("%s %s: %s", c.ID, c.Title, c.Status)
+		}
+	}
+	if _, err := plugintest.Verify(t.Context(), plugintest.Config{Path: "no/such/file"}); err == nil {
+		t.Error("no error for a program that is not there")
+	}
+	if _, err := plugintest.Verify(t.Context(), plugintest.Config{Path: "echo", Only: []string{"Z1"}}); err == nil {
+		t.Error("no error for a check that is not there")
+	}
+}
+
+func TestReportSaysTheSameToMachines(t *testing.T) {
+	t.Parallel()
+	r := verify(t, "D6", plugintest.Config{Only: []string{"P0", "P9", "D6", "D19", "H1"}})
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Passed bool
+		Plugin struct{ Name, Version, SHA256 string }
+		Kit    string
+		Checks []struct{ ID, Level, Status, Detail string }
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	var statuses []string
+	for _, c := range got.Checks {
+		statuses = append(statuses, c.ID+" "+c.Level+" "+c.Status)
+	}
+	want := []string{"P0 MUST passed", "P9 MUST skipped", "D6 MUST failed", "D19 SHOULD passed", "H1 MUST passed"}
+	if got.Passed || got.Plugin.Name != "broken" || len(got.Plugin.SHA256) != 64 || got.Kit != plugintest.Version || !slices.Equal(statuses, want) {
+		t.Errorf("JSON: %s", b)
+	}
+	var out bytes.Buffer
+	if err := r.WriteJUnit(&out); err != nil {
+		t.Fatal(err)
+	}
+	var suite struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Skipped  int `xml:"skipped,attr"`
+		Cases    []struct {
+			Name    string `xml:"name,attr"`
+			Failure *struct {
+				Text string `xml:",chardata"`
+			} `xml:"failure"`
+		} `xml:"testcase"`
+	}
+	if err := xml.Unmarshal(out.Bytes(), &suite); err != nil {
+		t.Fatal(err)
+	}
+	if suite.Tests != 5 || suite.Failures != 1 || suite.Skipped != 1 || suite.Cases[2].Failure == nil ||
+		!strings.Contains(suite.Cases[2].Failure.Text, "rejected SCOPE_DELIVERY") {
+		t.Errorf("JUnit: %s", out.String())
+	}
+}
