@@ -18,9 +18,10 @@ import (
 type Outbound struct {
 	// Allow lists networks that are let through although they are not public.
 	Allow []string `json:"allow,omitempty" doc:"networks, such as 10.1.0.0/16, that may be reached although they are not public"`
-	// Proxy is the URL of an HTTP proxy; it, not this process, then decides what may be
-	// reached. Proxies of the environment are not honoured.
-	Proxy string `json:"proxy,omitempty" doc:"URL of an HTTP proxy, which then decides what may be reached"`
+	// Proxy is the URL of an HTTP proxy, which then resolves names and decides what may
+	// be reached by them; addresses are still asked about here. Proxies of the
+	// environment are not honoured.
+	Proxy string `json:"proxy,omitempty" doc:"URL of an HTTP proxy, which then decides which names may be reached"`
 
 	once   sync.Once
 	client *http.Client
@@ -92,8 +93,8 @@ func (o *Outbound) Client(conf *tls.Config) (*http.Client, error) {
 		if err != nil || proxy.Host == "" {
 			return nil, errors.New("proxy: not a URL such as http://proxy:3128")
 		}
-		t.Proxy = http.ProxyURL(proxy)
-		dialer.Control = nil
+		t.Proxy = func(req *http.Request) (*url.URL, error) { return proxy, guard.checkHost(req.URL.Hostname()) }
+		dialer.Control = nil // it connects to the proxy only
 	}
 	return &http.Client{
 		Transport:     t,
