@@ -1,6 +1,7 @@
 package publishers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,7 +102,8 @@ func (e *Engine) subscription(c Subscription, plugin Plugin, project Project) *s
 		config: c, audience: newAudience(c.Filter, c.AdminFields), to: to, plugin: plugin, project: project,
 		metrics: e.metrics.plugin(c.Publisher), saver: e.saver, kick: make(chan struct{}, 1),
 		log:     e.log.With("subscription", c.Name, "publisher", c.Publisher),
-		machine: lane.New(e.config.policy(c), lane.State{}, nil, e.jitter),
+		machine: lane.New(e.config.policy(c), lane.State{}, nil, e.jitter), times: map[int]time.Time{},
+		timeout: cmp.Or(c.Retry.Timeout, e.config.Timeout),
 	}
 }
 
@@ -257,6 +259,9 @@ func (e *Engine) openSubscription(ctx context.Context, s *subscription, heads []
 		if _, ok := st.Cursors[h.partition.ID]; !ok { // a partition that is new
 			st.Cursors[h.partition.ID] = cursorRecord{}
 		}
+		if s.config.live() {
+			st.Cursors[h.partition.ID] = cursorRecord{Offset: h.next}
+		}
 	}
 	st.Writer, st.Removed = e.saver.writer, time.Time{}
 	b, err := json.Marshal(st)
@@ -318,7 +323,7 @@ func (e *Engine) restore(ctx context.Context, s *subscription, st lane.State) (*
 	}
 	m := lane.New(e.config.policy(s.config), st, parked, e.jitter)
 	for id, d := range dead {
-		m.Bury(id, d.Partition, d.Offset)
+		m.Bury(missOf(id, d))
 	}
 	return m, nil
 }

@@ -1,12 +1,15 @@
 package publishers
 
 import (
+	"maps"
 	"strings"
+	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/changelog"
 	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 	"github.com/fresnel-search/fresnel/publishers/filter"
+	"github.com/fresnel-search/fresnel/publishers/lane"
 )
 
 // audience is through whose eyes a subscription looks at the change log.
@@ -43,7 +46,8 @@ func newAudience(f filter.Filter, adminFields bool) audience {
 type logged struct {
 	partition int
 	offset    int64
-	id        string // the change's; empty if the record cannot be read
+	time      time.Time // when it was put into the log
+	id        string    // the change's; empty if the record cannot be read
 	lane      string
 	entry     *changelog.Entry
 	repeat    bool // it was handed round before
@@ -108,6 +112,24 @@ func encode(c *change.Change, project string) (*delivery.Event, error) {
 		Data:        data,
 		Attributes:  attributes,
 	}, nil
+}
+
+// naming is the event of a delivery that names those that were given up on before it.
+// The data stays as it is.
+func naming(e delivery.Event, d lane.Send) delivery.Event {
+	if len(d.Missed) == 0 && !d.More {
+		return e
+	}
+	m := change.Missed{More: d.More}
+	for _, miss := range d.Missed {
+		m.Add(miss.Lineage, miss.Revision, miss.ID)
+	}
+	e.Attributes = maps.Clone(e.Attributes)
+	if e.Attributes == nil {
+		e.Attributes = map[string]string{}
+	}
+	e.Attributes[change.MissedAttribute] = m.String()
+	return e
 }
 
 // recent remembers what was lately seen of each resource, so that a change that the

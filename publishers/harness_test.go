@@ -42,7 +42,7 @@ func (l *memLog) append(p int, key string, value []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	offset := l.first[p] + int64(len(l.records[p]))
-	l.records[p] = append(l.records[p], stream.Record{Topic: "fresnel.changes", Partition: p, Offset: offset, Key: []byte(key), Value: value})
+	l.records[p] = append(l.records[p], stream.Record{Topic: "fresnel.changes", Partition: p, Offset: offset, Time: time.Now(), Key: []byte(key), Value: value})
 	close(l.grown)
 	l.grown = make(chan struct{})
 }

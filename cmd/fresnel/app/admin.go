@@ -69,11 +69,11 @@ func withoutCredentials(uri string) string {
 }
 
 // Resume implements searchapi.Subscriptions.
-func (s subscriptions) Resume(_ context.Context, name string) error {
+func (s subscriptions) Resume(ctx context.Context, name string) error {
 	if who, waits := s.standby(); waits {
 		return fmt.Errorf("%w: %s", searchapi.ErrConflict, who)
 	}
-	err := s.engine.Resume(name)
+	err := s.engine.Resume(ctx, name)
 	if errors.Is(err, publishers.ErrUnknown) {
 		return fmt.Errorf("%w: %w", searchapi.ErrNotFound, err)
 	}
