@@ -85,8 +85,8 @@ type Event struct {
 }
 
 // Main serves the publisher to the host that started this process and returns when
-// the host is done with it. It exits with status 1 if the process was not started by
-// a host, and panics if the description is wrong, which is a mistake of the author.
+// the host is done with it. If the process was not started by a host it does what
+// Serve says; it panics if the description is wrong, which is a mistake of the author.
 func Main[C, O any](p Publisher[C, O]) {
 	server, err := p.Server()
 	if err != nil {
