@@ -18,11 +18,12 @@ var floors = []string{
 		"indexer/resource/wire",
 	"indexer/resource indexer/scalar plugins/internal/...",
 	"listener/notification indexer/fold searchapi/query plugins/sdk plugins/manifest publishers/lane",
-	"indexer/catalog plugins/client plugins/plugintest publishers/filter",
+	"indexer/catalog plugins/client plugins/plugintest plugins/oslo publishers/filter",
 	"searchapi/policy searchapi/view indexer/changelog",
 	"listener/kafka listener/kafka/embedded indexer/sqlite/token indexer/elastic/layout",
 	"indexer/sqlite/compile indexer/elastic/dsl",
-	"indexer/sqlite indexer/elastic searchapi/identity publishers/host publishers/webhook publishers/log publishers/zaqar",
+	"indexer/sqlite indexer/elastic searchapi/identity publishers/host publishers/webhook publishers/log publishers/zaqar " +
+		"publishers/rabbitmq publishers/kafka publishers/email publishers/discard",
 	"listener indexer publishers searchapi",
 	"indexer/storetest",
 	"configs",
@@ -52,7 +53,9 @@ func builtIn(importPath string) bool {
 
 // owners says who alone may import a library.
 var owners = map[string]string{
-	"github.com/segmentio/kafka-go":       "listener/kafka listener/kafka/embedded",
+	"github.com/segmentio/kafka-go":       "listener/kafka listener/kafka/embedded publishers/kafka",
+	"github.com/rabbitmq/amqp091-go":      "publishers/rabbitmq",
+	"github.com/wneessen/go-mail":         "publishers/email",
 	"github.com/twmb/franz-go":            "listener/kafka/embedded",
 	"github.com/gin-gonic/gin":            "searchapi",
 	"github.com/hashicorp/go-plugin":      "plugins/... publishers/host",
