@@ -155,18 +155,29 @@ func (c *Config) resolve(dir string) error {
 	e.CAFile = abs(dir, e.CAFile)
 	errs = append(errs, readSecret(&e.Password, e.PasswordFile, dir, "indexer.elasticsearch.password"),
 		readSecret(&e.APIKey, e.APIKeyFile, dir, "indexer.elasticsearch.api_key"))
-	c.Publishers.Host.RunDir = abs(dir, c.Publishers.Host.RunDir)
-	for name, p := range c.Publishers.Host.Plugins {
-		if strings.Contains(p.Path, "/") { // else it is looked for in PATH
-			p.Path = abs(dir, p.Path)
-			c.Publishers.Host.Plugins[name] = p
-		}
-	}
+	resolveHost(&c.Publishers.Host, dir)
 	for i := range c.Publishers.Subscriptions {
 		s := &c.Publishers.Subscriptions[i]
 		errs = append(errs, readSecrets(s, dir, fmt.Sprintf("publishers.subscriptions[%d]", i)))
 	}
 	return errors.Join(errs...)
+}
+
+// resolveHost makes the paths of plugins absolute.
+func resolveHost(h *host.Config, dir string) {
+	h.RunDir, h.CopyDir = abs(dir, h.RunDir), abs(dir, h.CopyDir)
+	for i, d := range h.PluginDirs {
+		h.PluginDirs[i] = abs(dir, d)
+	}
+	for name, p := range h.Plugins {
+		if strings.Contains(p.Path, "/") { // else it is looked for in PATH
+			p.Path = abs(dir, p.Path)
+		}
+		for _, file := range []*string{&p.CAFile, &p.CertFile, &p.KeyFile} {
+			*file = abs(dir, *file)
+		}
+		h.Plugins[name] = p
+	}
 }
 
 // readSecrets reads the secrets of a subscription.

@@ -68,8 +68,8 @@ func TestDocumentedExampleIsAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.Publishers.Subscriptions); n != 2 || len(c.Publishers.Host.Plugins) != 1 {
-		t.Errorf("the example has %d subscriptions and plugins %v, want 2 and one", n, c.Publishers.Host.Plugins)
+	if n := len(c.Publishers.Subscriptions); n != 2 || len(c.Publishers.Host.Plugins) != 4 {
+		t.Errorf("the example has %d subscriptions and plugins %v, want 2 and 4", n, c.Publishers.Host.Plugins)
 	}
 }
 

@@ -85,6 +85,7 @@ func (s *Server) adminRoutes(g *gin.RouterGroup) {
 	g.GET("/books", s.books)
 	g.GET("/status", s.status)
 	s.indexRoutes(g)
+	s.pluginRoutes(g)
 }
 
 func (s *Server) listSubscriptions(c *gin.Context) {

@@ -51,6 +51,7 @@ type Deps struct {
 	Subscriptions Subscriptions       // optional
 	Books         Books               // optional
 	Indices       Indices             // optional
+	Plugins       Plugins             // optional
 	Status        func() Status       // optional
 	Ready         func() []Part       // optional: nothing but the API itself can fail
 	Starting      bool                // what stands below the API is not there yet: 503

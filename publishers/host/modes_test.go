@@ -152,7 +152,7 @@ type huge struct {
 }
 
 func (*huge) GetInfo(context.Context, *publisherv1.GetInfoRequest) (*publisherv1.GetInfoResponse, error) {
-	return &publisherv1.GetInfoResponse{Name: "raw", Version: "0.1.0"}, nil
+	return &publisherv1.GetInfoResponse{Name: "raw", Version: "0.1.0", Schemes: []string{"raw"}}, nil
 }
 
 func (*huge) Configure(context.Context, *publisherv1.ConfigureRequest) (*publisherv1.ConfigureResponse, error) {

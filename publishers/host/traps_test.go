@@ -345,7 +345,9 @@ func TestHugeAnswerIsRefused(t *testing.T) {
 // Trap 18: a client that is not killed after a crash leaks; goleak in TestMain looks
 // too, but only at the end.
 func TestCrashesLeakNothing(t *testing.T) {
-	s := start(t, config(t, "fake"))
+	cfg := config(t, "fake")
+	cfg.Supervision.Crashes = 100
+	s := start(t, cfg)
 	kill(t, s.process(0).PID)
 	s.process(1)
 	before := runtime.NumGoroutine()

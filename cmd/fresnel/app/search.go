@@ -37,6 +37,9 @@ func (s *system) startSearch(ctx context.Context) error {
 	if s.engine != nil {
 		deps.Subscriptions = subscriptions{s.engine, s.standby, destinations(s.Config.Publishers.Subscriptions)}
 	}
+	if s.host != nil {
+		deps.Plugins = operatedPlugins{s.host}
+	}
 	if s.listener != nil || s.indexer != nil {
 		deps.Books = ledger{s.listener, s.indexer, s.mine, s.Config.Listener.Group, s.Config.Indexer.Group}
 	}
