@@ -290,7 +290,7 @@ type cloud struct {
 
 func newCloud(t *testing.T, subscriptions ...publishers.Subscription) *cloud {
 	t.Helper()
-	c := &cloud{t: t, log: newLog(2), store: newStore(), to: &receiver{}, config: publishers.DefaultConfig(), counts: map[string]int64{}}
+	c := &cloud{t: t, log: newLog(2), store: newStore(), to: &receiver{delay: map[string]time.Duration{}}, config: publishers.DefaultConfig(), counts: map[string]int64{}}
 	for _, s := range subscriptions {
 		s.Publisher, s.Destination = "fake", "http://receiver/"
 		c.config.Subscriptions = append(c.config.Subscriptions, s)

@@ -14,7 +14,8 @@ import (
 // The zero value is ready. It is not safe for concurrent use.
 type Witness struct {
 	// FromStart says that the subscription is older than the resources that it sees:
-	// the first that comes of each must then be its creation.
+	// the first that comes of each must then be its creation, or name all before it
+	// from revision 1 on.
 	FromStart bool
 
 	sights map[Resource]*sight
@@ -60,8 +61,14 @@ func (w *Witness) See(c Change, missed Missed) (lost []string) {
 	next := s.last + 1
 	switch {
 	case s.last == 0 || s.lineage != c.Lineage:
-		begins := c.Action == Created || c.Action == Deleted && c.Revision == 1
-		if w.FromStart && !begins && !missed.Names(c.Lineage, c.Revision-1) && !(outOfSight && missed.Names(c.Lineage, c.Revision)) {
+		first := c.Revision // told of, without a gap up to this one
+		if outOfSight {
+			first++
+		}
+		for first > 1 && missed.Names(c.Lineage, first-1) {
+			first--
+		}
+		if w.FromStart && c.Action != Created && first > 1 {
 			say("it begins with %s at revision %d of lineage %s", c.Action, c.Revision, c.Lineage)
 		}
 	case c.Revision < s.last, c.Revision == s.last && c.Action != Created && !outOfSight:

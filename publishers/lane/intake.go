@@ -7,7 +7,8 @@ import (
 )
 
 // Room reports whether the machine takes changes now. If it does not, the cursor
-// stops: the subscription is suspended, its breaker is open, its window is full, or
+// stops: the subscription is suspended, its breaker is open and it has something to
+// probe with, its window is full, or
 // as much is parked as may be. After a restart the log is always read up to the last
 // parked delivery.
 func (m *Machine) Room() bool {
@@ -18,7 +19,8 @@ func (m *Machine) Room() bool {
 	if m.held > 0 { // what is parked cannot drain before the log is read up to it
 		return m.suspension == nil && m.window < p.Window
 	}
-	return m.suspension == nil && !m.breaker.Open() &&
+	probing := len(m.lanes) == 0 // an open breaker needs one to probe with
+	return m.suspension == nil && (!m.breaker.Open() || probing) &&
 		m.window < p.Window && m.bytes < p.WindowBytes &&
 		m.parked < p.MaxParked && m.parkedBytes < p.MaxParkedBytes
 }

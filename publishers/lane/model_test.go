@@ -314,7 +314,9 @@ func TestEveryChangeIsDeliveredParkedOrDeadWhateverHappens(t *testing.T) {
 
 // drain lets everything succeed and expects nothing to be left over.
 func (w *world) drain() {
-	w.m.Resume()
+	if w.m.Suspended() {
+		w.m.Resume()
+	}
 	for {
 		fed := w.feed()
 		w.pick(100)

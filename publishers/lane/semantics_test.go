@@ -223,3 +223,35 @@ func TestDestinationIsWaitedForHoweverFewAttemptsADeliveryHas(t *testing.T) {
 		t.Errorf("suspended after %v, want about an hour", took)
 	}
 }
+
+func TestOpenBreakerTakesAChangeToProbeWithAfterARestart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.take("a")
+	b.picked()
+	b.answer(refused, "a/0")
+	b.Machine = lane.New(lane.DefaultPolicy(), b.State(), nil, noJitter)
+	b.next = 0
+	want(t, "room", b.Room(), true)
+	b.take("a")
+	want(t, "room with one to probe with", b.Room(), false)
+	b.wake()
+	want(t, "probe", b.picked(), []string{"a/0"})
+	b.answer(ok, "a/0")
+	want(t, "room", b.Room(), true)
+}
+
+func TestLiveSubscriptionDropsWhatItHadParkedBeforeItWasLive(t *testing.T) {
+	t.Parallel()
+	p := lane.DefaultPolicy()
+	p.Live = true
+	parked := []lane.Parked{{ID: "a/0", Lane: "a", Offset: 0}, {ID: "b/9", Lane: "b", Offset: 9}}
+	b := &bench{Machine: lane.New(p, lane.State{Cursors: map[int]lane.Cursor{0: {Offset: 4}}}, parked, noJitter), t: t, now: start, next: 4}
+	want(t, "picked", b.picked(), []string{"a/0"})
+	b.answer(gone, "a/0")
+	want(t, "stored", b.stored(), []string{"unpark a/0", "unpark b/9"})
+	for range 9 {
+		b.take("c")
+	}
+	want(t, "tally", b.State().Tally, lane.Tally{Dropped: 11})
+}
