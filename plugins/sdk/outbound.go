@@ -1,6 +1,8 @@
 package sdk
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -57,6 +59,19 @@ func (o *Outbound) Do(req *http.Request) (*http.Response, error) {
 		return nil, errUnsendable
 	}
 	return client.Do(req)
+}
+
+// Post makes one attempt at posting a body and returns its outcome: a request, Do and
+// FromHTTP in one.
+func (o *Outbound) Post(ctx context.Context, uri string, header http.Header, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, uri, bytes.NewReader(body))
+	if err != nil {
+		return FromHTTP(nil, errUnsendable) //nolint:bodyclose // there is none
+	}
+	if header != nil {
+		req.Header = header.Clone()
+	}
+	return FromHTTP(o.Do(req)) //nolint:bodyclose // FromHTTP closes it
 }
 
 // open makes the client at first use.
