@@ -25,7 +25,7 @@ var floors = []string{
 	"indexer/sqlite indexer/elastic searchapi/identity publishers/host publishers/webhook publishers/log publishers/zaqar " +
 		"publishers/rabbitmq publishers/kafka publishers/email publishers/discard",
 	"listener indexer publishers searchapi",
-	"indexer/storetest",
+	"indexer/storetest plugins/example/...",
 	"configs",
 	"cmd/fresnel/app cmd/fresnel/play",
 	"cmd/...",
