@@ -19,6 +19,7 @@ import (
 	"github.com/fresnel-search/fresnel/publishers"
 	"github.com/fresnel-search/fresnel/publishers/host"
 	"github.com/fresnel-search/fresnel/searchapi"
+	"github.com/fresnel-search/fresnel/searchapi/feed"
 	"github.com/fresnel-search/fresnel/searchapi/identity"
 )
 
@@ -83,6 +84,7 @@ type SearchAPI struct {
 type Publishers struct {
 	publishers.Config `yaml:",inline"`
 	Host              host.Config `yaml:",inline"`
+	Feeds             feed.Config `yaml:",inline"`
 }
 
 // Default is the configuration of a server that is told nothing.
@@ -94,7 +96,7 @@ func Default() Config {
 		Listener:   Listener{Config: listener.DefaultConfig(), Group: "fresnel-listener", Kafka: Kafka{kafka.DefaultConfig(), embedded.DefaultConfig()}},
 		Indexer:    Indexer{indexer.DefaultConfig(), "fresnel-indexer", StoreSQLite, sqlite.DefaultConfig(), elastic.DefaultConfig(), 2},
 		SearchAPI:  SearchAPI{searchapi.DefaultConfig(), identity.DefaultConfig()},
-		Publishers: Publishers{publishers.DefaultConfig(), host.DefaultConfig()},
+		Publishers: Publishers{publishers.DefaultConfig(), host.DefaultConfig(), feed.DefaultConfig()},
 	}
 }
 
@@ -128,7 +130,11 @@ func (c Config) Validate() error {
 		under("searchapi", c.SearchAPI.Validate()),
 		under("searchapi.identity", c.SearchAPI.Identity.Validate()),
 		under("publishers", c.Publishers.Validate()),
-		under("publishers", c.Publishers.Host.Validate()))
+		under("publishers", c.Publishers.Host.Validate()),
+		under("publishers", c.Publishers.Feeds.Validate()))
+	if c.Publishers.Feeds.Open() && c.SearchAPI.PublicEndpoint == "" {
+		errs = append(errs, errors.New("searchapi.public_endpoint: required with publishers.hubs, for hubs read feeds there"))
+	}
 	if _, _, err := net.SplitHostPort(c.SearchAPI.Listen); err == nil && c.SearchAPI.Identity.Mode == identity.ModeNone {
 		if err := identity.CheckLoopback(c.SearchAPI.Listen); err != nil {
 			errs = append(errs, fmt.Errorf("searchapi.identity.mode: %w", err))

@@ -20,9 +20,10 @@ var floors = []string{
 	"listener/notification indexer/fold searchapi/query plugins/sdk plugins/manifest publishers/lane",
 	"indexer/catalog plugins/client plugins/plugintest plugins/oslo publishers/filter",
 	"searchapi/policy searchapi/view indexer/changelog",
+	"searchapi/feed",
 	"listener/kafka listener/kafka/embedded indexer/sqlite/token indexer/elastic/layout",
 	"indexer/sqlite/compile indexer/elastic/dsl",
-	"indexer/sqlite indexer/elastic searchapi/identity publishers/host publishers/webhook publishers/log publishers/zaqar " +
+	"indexer/sqlite indexer/elastic searchapi/identity publishers/host publishers/webhook publishers/log publishers/websub publishers/zaqar " +
 		"publishers/rabbitmq publishers/kafka publishers/email publishers/discard",
 	"listener indexer publishers searchapi",
 	"indexer/storetest plugins/example/...",
@@ -38,7 +39,7 @@ var diets = []struct{ who, only, why string }{
 	{
 		"listener indexer publishers searchapi",
 		"plugins/change listener/stream listener/notification indexer/record indexer/resource indexer/fold indexer/catalog " +
-			"indexer/changelog publishers/delivery publishers/filter publishers/lane searchapi/query searchapi/policy configs/secret",
+			"indexer/changelog publishers/delivery publishers/filter publishers/lane searchapi/query searchapi/policy searchapi/feed configs/secret",
 		"a subsystem knows nouns and pure logic; app hands it mechanisms",
 	},
 }
@@ -63,7 +64,7 @@ var owners = map[string]string{
 	"github.com/elastic/":                 "indexer/elastic",
 	"modernc.org/sqlite":                  "indexer/sqlite",
 	"github.com/spf13/cobra":              "cmd/fresnel",
-	"github.com/prometheus/client_golang": "listener indexer publishers searchapi cmd/fresnel/app listener/kafka listener/kafka/embedded publishers/host indexer/elastic",
+	"github.com/prometheus/client_golang": "listener indexer publishers searchapi searchapi/feed cmd/fresnel/app listener/kafka listener/kafka/embedded publishers/host indexer/elastic",
 	"gopkg.in/yaml.v3":                    "indexer/catalog configs plugins/manifest searchapi/identity cmd/...",
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/fresnel-search/fresnel/publishers/log"
 	"github.com/fresnel-search/fresnel/publishers/rabbitmq"
 	"github.com/fresnel-search/fresnel/publishers/webhook"
+	"github.com/fresnel-search/fresnel/publishers/websub"
 	"github.com/fresnel-search/fresnel/publishers/zaqar"
 )
 
@@ -30,6 +31,7 @@ func builtins() []builtin {
 		of(email.Name, email.Publisher),
 		of(log.Name, log.Publisher),
 		of(discard.Name, discard.Publisher),
+		of(websub.Name, websub.Publisher),
 		of(zaqar.Name, zaqar.Publisher),
 	}
 }
