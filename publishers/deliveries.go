@@ -83,9 +83,8 @@ func (e *Engine) page(ctx context.Context, s *subscription, q DeliveryQuery, aft
 	s.mu.Lock()
 	held := s.machine.Deliveries()
 	s.mu.Unlock()
-	holds := map[string]bool{}
 	for _, d := range held {
-		if holds[d.ID] = true; d.ID > after && (q.State == "" || q.State == string(d.Standing)) {
+		if d.ID > after && (q.State == "" || q.State == string(d.Standing)) {
 			all = append(all, heldStatus(s.config.Name, d))
 		}
 	}
@@ -94,11 +93,7 @@ func (e *Engine) page(ctx context.Context, s *subscription, q DeliveryQuery, aft
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range dead {
-			if !holds[d.ID] { // else it is being tried again
-				all = append(all, d)
-			}
-		}
+		all = append(all, dead...)
 	}
 	slices.SortFunc(all, func(a, b DeliveryStatus) int { return strings.Compare(a.ID, b.ID) })
 	return all[:min(len(all), q.Limit)], nil
