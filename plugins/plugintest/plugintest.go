@@ -14,7 +14,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -53,31 +52,8 @@ type Config struct {
 	Only []string
 	// MustOnly leaves out the checks of level SHOULD.
 	MustOnly bool
-}
-
-// Fixtures say what to configure the plugin with and where it may deliver to.
-//
-// In all strings ${endpoint} stands for the URL of the kit's own endpoint, ${mark} for
-// twelve digits by which the endpoint knows what to answer, wherever in a request it
-// finds them, and ${canary} for a secret that must show nowhere.
-type Fixtures struct {
-	// Config is the plugin's configuration; {} if empty. The kit adds the member
-	// outbound, as the host does, if the plugin's schema has it.
-	Config json.RawMessage `json:"config,omitempty"`
-	// Destination describes destinations that lead to the kit's endpoint. Plugins that
-	// serve http or https get one with the URI ${endpoint}/${mark}.
-	Destination *Destination `json:"destination,omitempty"`
-	// Destinations are real ones, for plugins that do not speak HTTP. They are named
-	// ok, transient (fails for now), permanent (refuses a delivery) and hang (takes
-	// longer than any deadline).
-	Destinations map[string]Destination `json:"destinations,omitempty"`
-}
-
-// Destination is where the kit has the plugin deliver to.
-type Destination struct {
-	URI     string            `json:"uri"`
-	Options map[string]string `json:"options,omitempty"`
-	Secrets map[string]string `json:"secrets,omitempty"`
+	// Each, if set, is told of each result as it comes.
+	Each func(Result)
 }
 
 // Run makes every check as a subtest. One of level MUST that fails, fails the test;
@@ -119,7 +95,11 @@ func Verify(ctx context.Context, c Config) (*Report, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r.Checks = append(r.Checks, k.make(ctx, ch))
+		result := k.make(ctx, ch)
+		r.Checks = append(r.Checks, result)
+		if c.Each != nil {
+			c.Each(result)
+		}
 	}
 	r.Took = time.Since(r.Started)
 	r.count()
