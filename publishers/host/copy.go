@@ -25,8 +25,9 @@ const private = 0o700
 // copyProgram returns what to run of a plugin in a folder: the entry of this platform
 // as a copy in into, together with its files, all of them of the checksums in the
 // manifest. What was checked is what is run: nobody else can write to the copies, and
-// those that are there already are checked again.
-func copyProgram(m manifest.Manifest, from, into string) (argv []string, err error) {
+// those that are there already are checked again. Then what is in the folder counts
+// only if the plugin was not run from it before: it may be about to be replaced.
+func copyProgram(m manifest.Manifest, from, into string, before bool) (argv []string, err error) {
 	entry, sums, err := program(m)
 	if err != nil {
 		return nil, err
@@ -49,6 +50,13 @@ func copyProgram(m manifest.Manifest, from, into string) (argv []string, err err
 	}
 	defer dst.Close()
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		if !before {
+			if sum, err := checksumOf(src, name); err != nil {
+				return nil, err
+			} else if sum != sums[name] {
+				return nil, mismatch(src, name, sum, sums[name])
+			}
+		}
 		if err := ensure(dst, src, name, sums[name]); err != nil {
 			return nil, err
 		}
@@ -91,7 +99,7 @@ func ensure(dst, src *os.Root, name, want string) error {
 	}
 	sum, err := copyFile(dst, src, name)
 	if err == nil && sum != want {
-		err = fmt.Errorf("%w: %s has the SHA-256 %s, its plugin.yaml says %s", errChecksum, filepath.Join(src.Name(), name), sum, want)
+		err = mismatch(src, name, sum, want)
 	}
 	if err != nil {
 		return errors.Join(err, dst.RemoveAll(name))
@@ -102,34 +110,49 @@ func ensure(dst, src *os.Root, name, want string) error {
 // errChecksum says that a file is not the one of the manifest.
 var errChecksum = errors.New("wrong checksum")
 
-// checksumOf is that of a regular file.
+func mismatch(dir *os.Root, name, is, want string) error {
+	return fmt.Errorf("%w: %s has the SHA-256 %s, its plugin.yaml says %s", errChecksum, filepath.Join(dir.Name(), name), is, want)
+}
+
+// open opens a regular file of a sensible size. Symlinks that leave the folder are
+// refused.
+func open(dir *os.Root, name string) (*os.File, error) {
+	// A pipe would be waited for.
+	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is not a regular file", filepath.Join(dir.Name(), name))
+	case info.Size() > maxProgram:
+		err = fmt.Errorf("%s is larger than %d bytes", filepath.Join(dir.Name(), name), maxProgram)
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
 func checksumOf(dir *os.Root, name string) (string, error) {
-	f, err := dir.Open(name)
+	f, err := open(dir, name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
-	_, err = io.Copy(h, f)
+	_, err = io.Copy(h, io.LimitReader(f, maxProgram))
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // copyFile copies a file and returns the checksum of what was copied.
 func copyFile(dst, src *os.Root, name string) (string, error) {
-	in, err := src.Open(name) // symlinks that leave the folder are refused
+	in, err := open(src, name)
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	switch {
-	case err != nil:
-		return "", err
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s is not a regular file", filepath.Join(src.Name(), name))
-	case info.Size() > maxProgram:
-		return "", fmt.Errorf("%s is larger than %d bytes", filepath.Join(src.Name(), name), maxProgram)
-	}
 	// A process forked meanwhile would hold the copy open for writing for a moment, and
 	// the kernel runs no such file.
 	syscall.ForkLock.RLock()

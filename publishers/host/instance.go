@@ -153,9 +153,15 @@ func (i *instance) retire(ctx context.Context, grace time.Duration) error {
 		i.stop()
 	}()
 	const margin = time.Second
-	ctx, cancel := context.WithTimeoutCause(ctx, grace+margin, errors.New("stop_grace"))
+	patient, cancel := context.WithTimeoutCause(ctx, grace, errors.New("stop_grace"))
 	defer cancel()
-	return errors.Join(i.finish(ctx, grace), i.calls.drain(ctx))
+	// What we have sent may not have arrived, and a plugin that drains would refuse it.
+	if err := i.calls.drain(patient); err != nil {
+		return err
+	}
+	ending, cancel := context.WithTimeout(ctx, margin)
+	defer cancel()
+	return i.finish(ending, margin)
 }
 
 // calls counts the batches that an instance has, so that it can be ended when there

@@ -61,7 +61,7 @@ func (s source) program(cfg Config) ([]string, error) {
 	if s.origin != Folder {
 		return s.argv, nil
 	}
-	argv, err := copyProgram(s.manifest, s.path, copiesIn(cfg.CopyDir))
+	argv, err := copyProgram(s.manifest, s.path, copiesIn(cfg.CopyDir), s.ran)
 	if err != nil {
 		return nil, final(err)
 	}
@@ -74,7 +74,7 @@ func (r *runner) explain(err, cause error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOEXEC):
 		err = final(fmt.Errorf("%w (is it a program, may it be run, and is its folder not mounted noexec?)", err))
-	case strings.Contains(text, "Incompatible API version"), strings.Contains(text, "incompatible core API"):
+	case strings.Contains(text, "incompatible API version"), strings.Contains(text, "incompatible core API version"):
 		err = final(err)
 	}
 	if cause != nil {

@@ -93,7 +93,7 @@ func (p *Plugin) ready(ctx context.Context) (*instance, error) {
 		p.mu.Lock()
 		inst, state, changed, problem := p.inst, p.state, p.changed, p.problem
 		p.mu.Unlock()
-		if inst != nil {
+		if inst != nil && !inst.gone() { // else it will be noticed
 			return inst, nil
 		}
 		if state == Stopped || state == Draining || state == Quarantined {

@@ -145,7 +145,7 @@ func (c *call) send(ctx context.Context, inst *instance, b batch, trial bool) er
 		return nil
 	case err == nil:
 		return fmt.Errorf("publish batch of %d: the plugin did not answer for %d", len(b), len(left))
-	case inst.pid != 0 && ctx.Err() == nil && code == codes.Unavailable && inst.died():
+	case inst.pid != 0 && ctx.Err() == nil && (code == codes.Unavailable || code == codes.Canceled) && inst.died():
 		p.suspects.crashed(left, trial)
 		return fmt.Errorf("%w: it died with %d deliveries in hand: %w", delivery.ErrUnavailable, len(left), inst.why())
 	case len(left) < len(b) && code != codes.InvalidArgument && code != codes.Internal && code != codes.Unknown:

@@ -35,6 +35,7 @@ type source struct {
 	path     string   // folder, program or address
 	argv     []string // of what is run where it is: what is built in, and programs
 	problem  error    // why it cannot be used
+	ran      bool     // it was ready once, as it is
 }
 
 // sources are all plugins that the configuration names, in the order in which they

@@ -64,11 +64,12 @@ func (s *supervisor) run(ctx context.Context) error {
 		default:
 			s.set(Backoff, nil, err)
 			inst.kill()
-			inst.stop()
 			const moment = time.Second // for batches to notice
 			noticing, cancel := context.WithTimeout(context.WithoutCancel(ctx), moment)
-			defer cancel()
-			return errors.Join(err, inst.calls.drain(noticing))
+			err = errors.Join(err, inst.calls.drain(noticing))
+			cancel()
+			inst.stop()
+			return err
 		}
 	}
 }
@@ -107,6 +108,8 @@ func (s *supervisor) start(ctx context.Context, from source, say bool) (*instanc
 	if err != nil {
 		return nil, err
 	}
+	from.ran = true
+	s.adopt(from)
 	s.metrics.starting.Observe(time.Since(began).Seconds())
 	s.log.Info("plugin started", "pid", inst.pid, "version", inst.manifest.Version, "duration", time.Since(began))
 	return inst, nil
@@ -123,7 +126,6 @@ func (s *supervisor) replace(ctx context.Context, old *instance) (*instance, err
 		s.set(Ready, old, fmt.Errorf("not reloaded: %w", err))
 		return old, err
 	}
-	s.adopt(from)
 	s.set(Ready, next, nil)
 	s.retiring.Go(func() { s.retire(context.WithoutCancel(ctx), old) })
 	return next, nil

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -70,7 +72,8 @@ func (s *suspects) cleared(id string) {
 }
 
 // sort parts deliveries into those above suspicion, groups to be tried each by itself,
-// and those that are found to kill the plugin.
+// and those that are found to kill the plugin. Large groups come first, so that the
+// plugin can show soon that it works with others.
 func (s *suspects) sort(ds []delivery.Delivery) (free []delivery.Delivery, groups [][]delivery.Delivery, guilty []delivery.Delivery) {
 	if !s.any.Load() {
 		return ds, nil, nil
@@ -78,30 +81,23 @@ func (s *suspects) sort(ds []delivery.Delivery) (free []delivery.Delivery, group
 	const verdict = 2
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var group []delivery.Delivery
-	most := 0
+	bySize := map[int][]delivery.Delivery{}
 	for _, d := range ds {
 		sp := s.by[d.ID]
 		switch {
 		case sp == nil:
 			free = append(free, d)
-			continue
 		case sp.alone >= verdict && s.acks.Load() > sp.acks:
 			delete(s.by, d.ID)
 			guilty = append(guilty, d)
-			continue
+		case sp.alone > 0:
+			bySize[1] = append(bySize[1], d)
+		default:
+			bySize[sp.group] = append(bySize[sp.group], d)
 		}
-		size := sp.group
-		if sp.alone > 0 {
-			size = 1
-		}
-		if len(group) > 0 && (len(group) == most || size != most) {
-			groups, group = append(groups, group), nil
-		}
-		group, most = append(group, d), max(size, 1)
 	}
-	if len(group) > 0 {
-		groups = append(groups, group)
+	for _, size := range slices.Backward(slices.Sorted(maps.Keys(bySize))) {
+		groups = slices.AppendSeq(groups, slices.Chunk(bySize[size], size))
 	}
 	s.any.Store(len(s.by) > 0)
 	return free, groups, guilty

@@ -176,7 +176,7 @@ func TestGrandchildHidesNoExit(t *testing.T) {
 	kill(t, p.PID)
 	began := time.Now()
 	s.process(1)
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second { // the grandchild lives for 60 s
 		t.Errorf("it took %s to see the exit and restart", took)
 	}
 	eventually(t, "the child that stayed in the group is gone", func() bool { return gone(child) })
