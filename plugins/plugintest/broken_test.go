@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fresnel-search/fresnel/plugins/manifest"
@@ -141,6 +145,67 @@ func TestShouldsWarn(t *testing.T) {
 				t.Errorf("the plugin has not passed: %+v", r.Checks)
 			}
 		})
+	}
+}
+
+// TestRealDestinationsStandInForTheKitsOwn is what plugins get that speak no HTTP.
+func TestRealDestinationsStandInForTheKitsOwn(t *testing.T) {
+	t.Parallel()
+	over := make(chan struct{})
+	got := map[string]*atomic.Int64{"/ok": {}, "/503": {}, "/400": {}, "/hang": {}}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got[r.URL.Path].Add(1)
+		switch r.URL.Path {
+		case "/503", "/400":
+			w.WriteHeader(map[string]int{"/503": 503, "/400": 400}[r.URL.Path])
+		case "/hang":
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				return
+			}
+			select {
+			case <-r.Context().Done():
+			case <-over:
+			}
+		}
+	}))
+	defer srv.Close()
+	defer close(over)
+	f, err := plugintest.ParseFixtures([]byte(strings.ReplaceAll(`{"destinations": {
+		"ok": {"uri": "URL/ok"}, "transient": {"uri": "URL/503"}, "permanent": {"uri": "URL/400"}, "hang": {"uri": "URL/hang"}
+	}}`, "URL", srv.URL)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := verify(t, "", plugintest.Config{Only: []string{"P0", "D1", "D2", "D5", "D7", "D10", "D12", "D14", "H1", "X1", "X4"}, Fixtures: f})
+	for _, c := range r.Checks {
+		if c.Status != plugintest.Passed {
+			t.Errorf("%s %s: %s: %s", c.ID, c.Title, c.Status, c.Detail)
+		}
+	}
+	for path, n := range got {
+		if n.Load() == 0 {
+			t.Errorf("%s was not used", path)
+		}
+	}
+	for _, bad := range []string{`{"destinations": {"good": {}}}`, `{"destination": {"url": "x"}}`, `[]`} {
+		if _, err := plugintest.ParseFixtures([]byte(bad)); err == nil {
+			t.Errorf("ParseFixtures(%s) = nil", bad)
+		}
+	}
+}
+
+// TestPluginWithoutFixturesIsNotPassed: its schemes say nothing to the kit.
+func TestPluginWithoutFixturesIsNotPassed(t *testing.T) {
+	t.Parallel()
+	r := verify(t, "other-scheme", plugintest.Config{MustOnly: true})
+	if d1 := r.Checks[slices.IndexFunc(r.Checks, func(c plugintest.Result) bool { return c.ID == "D1" })]; r.Passed() ||
+		d1.Status != plugintest.Failed || !strings.Contains(d1.Detail, "fixtures") {
+		t.Errorf("D1 %s: %s", d1.Status, d1.Detail)
+	}
+	for _, c := range r.Checks {
+		if c.Status == plugintest.Failed && c.ID != "D1" {
+			t.Errorf("%s %s fails too: %s", c.ID, c.Title, c.Detail)
+		}
 	}
 }
 

@@ -34,11 +34,7 @@ func (k *kit) own(ctx context.Context) (*process, error) {
 // refuses others.
 func drains(ctx context.Context, k *kit) (string, error) {
 	done := make(chan struct{})
-	slow, err := k.observed(k.endpoint.holds(done))
-	if err != nil {
-		return "", err
-	}
-	other, err := k.observed(nil)
+	other, err := k.behaving(nil, "ok")
 	if err != nil {
 		return "", err
 	}
@@ -47,6 +43,13 @@ func drains(ctx context.Context, k *kit) (string, error) {
 		return "", err
 	}
 	defer k.end(p)
+	slow, err := k.observed(k.endpoint.holds(done))
+	if err != nil {
+		if _, err := p.rpc.Drain(ctx, &publisherv1.DrainRequest{Grace: durationpb.New(attempt)}); err != nil {
+			return "", fmt.Errorf("Drain: %w", err)
+		}
+		return "what came was refused with UNAVAILABLE; nothing could be held under way", k.untilRefused(ctx, p, other)
+	}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	req := k.request(1, slow)
@@ -173,7 +176,7 @@ func killed(ctx context.Context, k *kit) (string, error) {
 		answer(w, r)
 	})
 	if err != nil {
-		return "", err
+		return k.killedAfter(ctx)
 	}
 	req := k.request(1, t)
 	p, err := k.own(ctx)
@@ -206,6 +209,29 @@ func killed(ctx context.Context, k *kit) (string, error) {
 			"a plugin keeps nothing that survives it", got, len(t.at.got()))
 	}
 	return "the delivery that was cut off arrived at the second attempt", nil
+}
+
+// killedAfter kills the plugin after a delivery whose receiver nobody sees, and delivers
+// it again.
+func (k *kit) killedAfter(ctx context.Context) (string, error) {
+	t, err := k.behaving(nil, "ok")
+	if err != nil {
+		return "", err
+	}
+	req := k.request(1, t)
+	for n := range 2 {
+		p, err := k.own(ctx)
+		if err != nil {
+			return "", err
+		}
+		a := k.publish(ctx, p, req)
+		err = p.signal(syscall.SIGKILL)
+		k.end(p)
+		if got := a.of(req.GetDeliveries()[0]); err != nil || got != delivered {
+			return "", errors.Join(err, fmt.Errorf("attempt %d, with a kill in between: %s, want %s", n+1, got, delivered))
+		}
+	}
+	return "it delivered before and after a kill", nil
 }
 
 func stdout(_ context.Context, k *kit) (string, error) {

@@ -39,8 +39,12 @@ func main() {
 	flag.StringVar(&p.mode, "mode", "", "the check to fail")
 	flag.StringVar(&p.dir, "dir", "", "a folder that survives the process")
 	flag.Parse()
+	schemes := []string{"http", "https"}
+	if p.mode == "other-scheme" {
+		schemes = []string{"other"}
+	}
 	server, err := sdk.Publisher[config, struct{}]{
-		Name: "broken", Version: "1.0.0", Schemes: []string{"http", "https"}, Publish: p.publish,
+		Name: "broken", Version: "1.0.0", Schemes: schemes, Publish: p.publish,
 	}.Server()
 	if err != nil {
 		panic(err)
