@@ -55,6 +55,9 @@ type Config struct {
 	Builtins []Builtin `yaml:"-"`
 	// Version is Fresnel's own, for plugins that need a certain one.
 	Version string `yaml:"-"`
+	// AskOnly has plugins only say what they are: they get no configuration, and count
+	// as ready without.
+	AskOnly bool `yaml:"-"`
 	// Supervision is how failing plugins are started again.
 	Supervision Supervision `yaml:"-"`
 }

@@ -82,6 +82,9 @@ func (i *instance) introduce(ctx context.Context, s source, cfg Config, configur
 		return final(fmt.Errorf("it does not serve %s, as plugins.%s.schemes says, but %s", missing, s.name, strings.Join(i.manifest.Schemes, ", ")))
 	}
 	i.limits = limitsOf(info.GetLimits())
+	if cfg.AskOnly {
+		return nil
+	}
 	configuring()
 	if i.config, err = s.configFor(i.manifest.ConfigSchema, cfg.Outbound); err != nil {
 		return final(err)

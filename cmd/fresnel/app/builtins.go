@@ -10,7 +10,7 @@ import (
 	"github.com/fresnel-search/fresnel/plugins/manifest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/plugins/sdk"
-	"github.com/fresnel-search/fresnel/publishers/discard"
+	nowhere "github.com/fresnel-search/fresnel/publishers/discard"
 	"github.com/fresnel-search/fresnel/publishers/email"
 	"github.com/fresnel-search/fresnel/publishers/host"
 	"github.com/fresnel-search/fresnel/publishers/kafka"
@@ -30,7 +30,7 @@ func builtins() []builtin {
 		of(kafka.Name, kafka.Publisher),
 		of(email.Name, email.Publisher),
 		of(log.Name, log.Publisher),
-		of(discard.Name, discard.Publisher),
+		of(nowhere.Name, nowhere.Publisher),
 		of(websub.Name, websub.Publisher),
 		of(zaqar.Name, zaqar.Publisher),
 	}

@@ -39,8 +39,14 @@ func checkPlugins(c configs.Config) error {
 	for _, err := range h.Check() {
 		errs = append(errs, fmt.Errorf("publishers.%w", err))
 	}
-	_, err = chosen(h, c.Publishers.Subscriptions)
-	return errors.Join(append(errs, err)...)
+	subs, err := chosen(h, c.Publishers.Subscriptions)
+	errs = append(errs, err)
+	for i, s := range subs {
+		if host.Undecided(s.Publisher) {
+			errs = append(errs, fmt.Errorf("publishers.subscriptions[%d].destination: no publisher serves %s that can be read", i, s.Publisher))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // chosen are the subscriptions with the publishers that their destinations' schemes
@@ -128,14 +134,19 @@ type operatedPlugins struct{ host *host.Host }
 
 // List implements searchapi.Plugins.
 func (o operatedPlugins) List(context.Context) ([]searchapi.Plugin, error) {
+	return Plugins(o.host), nil
+}
+
+// Plugins are those of a host, for operators.
+func Plugins(h *host.Host) []searchapi.Plugin {
 	var out []searchapi.Plugin
-	for _, p := range o.host.Processes() {
+	for _, p := range h.Processes() {
 		out = append(out, searchapi.Plugin{
 			Name: p.Name, Origin: p.Origin, Path: p.Path, Version: p.Version, Schemes: p.Schemes, State: string(p.State),
 			Since: p.Since, Reason: p.Problem, PID: p.PID, Restarts: p.Restarts, Memory: p.RSS, CPU: p.CPU.Seconds(),
 		})
 	}
-	return out, nil
+	return out
 }
 
 // Manifest implements searchapi.Plugins.
