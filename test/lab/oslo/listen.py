@@ -56,6 +56,7 @@ def probe():
 probe()  # makes the topics on Kafka, which a listener finds only if they are there
 listener = oslo_messaging.get_notification_listener(
     transport, [oslo_messaging.Target(topic=topic)], [Endpoint()], executor="threading")
+conf.set_override("executor_thread_pool_size", 1)  # so that what is printed is in order
 listener.start()
 while len(probed) < len(PRIORITIES):
     probe()
