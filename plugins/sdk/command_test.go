@@ -12,6 +12,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"os"
@@ -119,6 +121,11 @@ func (a *authority) path(name string) string { return filepath.Join(a.dir, name)
 // issue makes name.crt and name.key; the first is the authority's own.
 func (a *authority) issue(name string) tls.Certificate {
 	a.t.Helper()
+	return a.issueFor(name, func(*x509.Certificate) {})
+}
+
+func (a *authority) issueFor(name string, change func(*x509.Certificate)) tls.Certificate {
+	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		a.t.Fatal(err)
@@ -128,6 +135,7 @@ func (a *authority) issue(name string) tls.Certificate {
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		IsCA: a.cert == nil, BasicConstraintsValid: true,
 	}
+	change(template)
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = template, key
@@ -155,6 +163,9 @@ func (a *authority) issue(name string) tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
+
+// quiet is for servers whose clients are to hang up.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func (a *authority) pool() *x509.CertPool {
 	p := x509.NewCertPool()
