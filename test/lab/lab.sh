@@ -7,7 +7,7 @@
 #   lab.sh run TIME COMMAND    starts an empty lab, runs the command for at most that
 #                              time, and stops what it has started, however it ends
 # LAB_PARTS names the servers: "elasticsearch opensearch kafka", besides which there are
-# rabbitmq, smtp and oslo (a Python with oslo.messaging).
+# rabbitmq, smtp, oslo (a Python with oslo.messaging), keystone, zaqar and hub.
 set -eu
 . "$(dirname "$0")/common.sh"
 PARTS=${LAB_PARTS:-elasticsearch opensearch kafka}
@@ -30,7 +30,7 @@ environment() {
   local p url line
   for p in $PARTS; do
     case $p in
-    kafka | rabbitmq | smtp | oslo) "$LAB_SRC/$p.sh" env | while read -r line; do echo "export FRESNEL_TEST_$line"; done ;;
+    kafka | rabbitmq | smtp | oslo | keystone | zaqar | hub) "$LAB_SRC/$p.sh" env | while read -r line; do echo "export FRESNEL_TEST_$line"; done ;;
     *) url=$("$LAB_SRC/$p.sh" url); [ -z "$url" ] || echo "export FRESNEL_TEST_$(tr a-z A-Z <<<"$p")=$url" ;;
     esac
   done
