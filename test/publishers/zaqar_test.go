@@ -231,10 +231,10 @@ func TestRealKeystoneLetsIn(t *testing.T) {
 		audience string
 		want     string
 	}{
-		"a wrong password":              {queue(base, name, options("demo", demo), "wrong"), demo, "retry keystone_http_401 SCOPE_DESTINATION"},
-		"a project that is not theirs":  {queue(base, name, options("demo", other), "demo-pass"), other, "retry keystone_http_401 SCOPE_DESTINATION"},
-		"an event of another project":   {to, other, "rejected foreign_project"},
-		"a Zaqar that wants a token":    {queue(base, name, map[string]string{"auth": "none", "project": demo}, ""), demo, "retry http_401 SCOPE_DESTINATION"},
+		"a wrong password":               {queue(base, name, options("demo", demo), "wrong"), demo, "retry keystone_http_401 SCOPE_DESTINATION"},
+		"a project that is not theirs":   {queue(base, name, options("demo", other), "demo-pass"), other, "retry keystone_http_401 SCOPE_DESTINATION"},
+		"an event of another project":    {to, other, "rejected foreign_project"},
+		"a Zaqar that wants a token":     {queue(base, name, map[string]string{"auth": "none", "project": demo}, ""), demo, "retry http_401 SCOPE_DESTINATION"},
 		"a Keystone that is not at home": {queue(base, name, map[string]string{"auth": "keystone", "auth_url": "http://127.0.0.1:1/v3", "username": "u", "project": demo}, ""), demo, "retry keystone_"},
 	} {
 		if got := attempt(t, p, forProject(batch(t, c.to, "info", "c"), c.audience))["c"]; !strings.HasPrefix(got, c.want) {
