@@ -43,9 +43,8 @@ func TestUsefulGoPluginIs25LinesLong(t *testing.T) {
 
 func TestPythonPluginKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	//nolint:usetesting // the command ends at once
 	if out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", "import grpc, google.protobuf").CombinedOutput(); err != nil {
-		if mustHavePython {
+		if mustHavePython && os.Getenv("CI") == "true" {
 			t.Fatalf("python3-grpcio is missing: %v\n%s", err, out)
 		}
 		t.Skip("Debian's gRPC for Python is missing: apt-get install python3-grpcio")

@@ -2,5 +2,5 @@
 
 package example_test
 
-// What tests on real servers need is fetched.
+// What tests on real servers need is fetched; see test/lab.
 const mustHavePython = true

@@ -2,5 +2,5 @@
 
 package example_test
 
-// Debian's packages may be missing on a machine that only has Go.
+// What needs more than Go may be missing.
 const mustHavePython = false
