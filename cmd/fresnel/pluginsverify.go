@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -106,9 +107,7 @@ func fromFolder(c *plugintest.Config) error {
 	folder := c.Path
 	c.Path, c.Args, c.Manifest = filepath.Join(folder, entry.Path), append(entry.Args, c.Args...), &m
 	files := map[string]string{entry.Path: entry.SHA256}
-	for name, sum := range m.Files {
-		files[name] = sum
-	}
+	maps.Copy(files, m.Files)
 	for name, want := range files {
 		text, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {

@@ -196,7 +196,7 @@ func redelivery(ctx context.Context, k *kit) (string, error) {
 	}
 	req := k.request(1, t)
 	for n := range 2 {
-		req.GetDeliveries()[0].Attempt = uint32(n + 1) //nolint:gosec // 1 and 2
+		req.GetDeliveries()[0].Attempt = uint32(n + 1)
 		a := k.publish(ctx, p, req)
 		if got := a.of(req.GetDeliveries()[0]); got != delivered {
 			return "", fmt.Errorf("attempt %d of a delivery: %s, want %s", n+1, got, delivered)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
@@ -23,7 +24,7 @@ func answers(ctx context.Context, k *kit) (string, error) {
 	}
 	t, err := k.behaving(nil, "ok")
 	if errors.Is(err, errSkip) {
-		return "", fmt.Errorf("nothing can be delivered, so nothing is verified: %w", errors.New(err.Error()))
+		return "", errors.New("nothing can be delivered, so little is verified: " + strings.TrimPrefix(err.Error(), errSkip.Error()+": "))
 	}
 	for _, n := range []int{0, 1, most} {
 		req := k.request(n, t)

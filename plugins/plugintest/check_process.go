@@ -140,8 +140,8 @@ func strangers(ctx context.Context, k *kit) (string, error) {
 	}
 	for who, creds := range map[string]credentials.TransportCredentials{
 		"without TLS":                insecure.NewCredentials(),
-		"without a certificate":      credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}),                                              //nolint:gosec // it is the one refused
-		"with a certificate of ours": credentials.NewTLS(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{other.pair}}), //nolint:gosec // it is the one refused
+		"without a certificate":      credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}),
+		"with a certificate of ours": credentials.NewTLS(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{other.pair}}),
 	} {
 		if err := k.admitted(ctx, p, creds); err != nil {
 			return "", fmt.Errorf("a client %s %w", strings.Replace(who, "of ours", "other than the host's", 1), err)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -125,7 +126,7 @@ func (m *mark) take(r *request) {
 func (m *mark) got() []*request {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]*request(nil), m.requests...)
+	return slices.Clone(m.requests)
 }
 
 // forget makes room for more requests.

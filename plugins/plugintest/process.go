@@ -109,7 +109,7 @@ func (k *kit) fork(l launch) (*process, <-chan handshake, error) {
 		return nil, nil, err
 	}
 	if l.user != nil {
-		if err := errors.Join(os.Chown(p.dir, int(l.user.Uid), int(l.user.Gid)), os.Chmod(k.dir, 0o755)); err != nil { //nolint:gosec // others must reach their folder in it
+		if err := errors.Join(os.Chown(p.dir, int(l.user.Uid), int(l.user.Gid)), os.Chmod(k.dir, 0o755)); err != nil {
 			return nil, nil, err
 		}
 	}

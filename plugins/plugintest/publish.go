@@ -206,7 +206,7 @@ func (k *kit) request(n int, to ...target) *publisherv1.PublishRequest {
 	req := &publisherv1.PublishRequest{}
 	for i, t := range to {
 		req.Destinations = append(req.Destinations, t.to)
-		req.Deliveries = append(req.Deliveries, k.deliveries(n, uint32(i))...) //nolint:gosec // a few
+		req.Deliveries = append(req.Deliveries, k.deliveries(n, uint32(i))...)
 	}
 	return req
 }

@@ -118,7 +118,7 @@ func oldAddress(host string) (netip.Addr, bool) {
 		sum = sum<<bits | n
 	}
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], uint32(sum)) //nolint:gosec // 32 bits by construction
+	binary.BigEndian.PutUint32(b[:], uint32(sum))
 	return netip.AddrFrom4(b), true
 }
 
