@@ -459,10 +459,11 @@ func TestConfigurationErrorsNameTheirKeys(t *testing.T) {
 		{Name: "a/b", Destination: "no uri", AdminFields: true, Filter: filter.Filter{Projects: []string{"p"}, MinPriority: "x"}},
 		{Name: "a", Publisher: "webhook"},
 		{Name: "a", Publisher: "webhook", Retry: publishers.Attempts{Schedule: []time.Duration{-1}}},
+		{Name: "b"},
 	}
 	err := c.Validate()
 	for _, key := range []string{
-		"timeout: ", "window: ", "retry.schedule: ", "subscriptions[0].name: ", "subscriptions[0].publisher: ",
+		"timeout: ", "window: ", "retry.schedule: ", "subscriptions[0].name: ", "subscriptions[3].publisher: ",
 		"subscriptions[0].destination: ", "subscriptions[0].filter.min_priority: ", "subscriptions[0].admin_fields: ",
 		"subscriptions[2].name: ", "subscriptions[2].retry.schedule[0]: ",
 	} {

@@ -23,14 +23,16 @@ func subscriptionsCommand(out io.Writer) *cobra.Command {
 		Long: "Subscriptions stand in the configuration, under publishers.subscriptions; these commands show how they do\nand stop and start them.",
 	}
 	c.flags(cmd)
-	cmd.AddCommand(listSubscriptions(&c, out), showSubscription(&c, out),
-		actOnSubscription(&c, out, "pause", "paused", "Stop a subscription until it is resumed",
-			`Stops a subscription: what is with its publisher is still answered for, nothing more
+	cmd.AddCommand(listSubscriptions(&c, out), showSubscription(&c, out))
+	for _, a := range []subscriptionAction{
+		{"pause", "paused", "Stop a subscription until it is resumed", `Stops a subscription: what is with its publisher is still answered for, nothing more
 is sent. Its changes wait in the change log, for as long as that keeps them. A pause
-outlives restarts of the server.`),
-		actOnSubscription(&c, out, "resume", "resumed", "Let a paused or suspended subscription go on",
-			`Lets a subscription go on that was paused, or suspended as by an answer of 410, from
-where it stopped, and tries at once what waits for another attempt.`))
+outlives restarts of the server.`},
+		{"resume", "resumed", "Let a paused or suspended subscription go on", `Lets a subscription go on that was paused, or suspended as by an answer of 410, from
+where it stopped, and tries at once what waits for another attempt.`},
+	} {
+		cmd.AddCommand(a.command(&c, out))
+	}
 	return cmd
 }
 
@@ -132,8 +134,15 @@ change log, what is under way, and what became of all changes that it wanted.`,
 func (s subscription) print(out io.Writer) error {
 	t := tablewriter.NewWriter(out)
 	rows := [][2]string{
-		{"name", s.Name}, {"publisher", s.Publisher}, {"destination", s.Destination}, {"state", s.State}, {"reason", text(s.Reason)},
-		{"since", when(s.Since)}, {"next probe", when(s.NextProbe)}, {"lag", fmt.Sprint(s.Lag)}, {"behind", ago(s.LagSeconds)},
+		{"name", s.Name},
+		{"publisher", s.Publisher},
+		{"destination", s.Destination},
+		{"state", s.State},
+		{"reason", text(s.Reason)},
+		{"since", when(s.Since)},
+		{"next probe", when(s.NextProbe)},
+		{"lag", fmt.Sprint(s.Lag)},
+		{"behind", ago(s.LagSeconds)},
 		{"parked", fmt.Sprint(s.Parked)},
 	}
 	for _, counts := range []map[string]int64{s.Counters, s.Settled} {
@@ -170,18 +179,21 @@ func when(at time.Time) string {
 	return at.UTC().Format(time.DateTime)
 }
 
-func actOnSubscription(c *client, out io.Writer, verb, done, short, long string) *cobra.Command {
+// subscriptionAction is what can be done with one subscription.
+type subscriptionAction struct{ verb, done, short, long string }
+
+func (a subscriptionAction) command(c *client, out io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use:     verb + " NAME",
-		Short:   short,
-		Long:    long,
-		Example: "  fresnel subscriptions " + verb + " nfv",
+		Use:     a.verb + " NAME",
+		Short:   a.short,
+		Long:    a.long,
+		Example: "  fresnel subscriptions " + a.verb + " nfv",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.call(cmd.Context(), "POST", subscriptionsPath+"/"+url.PathEscape(args[0])+"/"+verb, nil, nil); err != nil {
+			if err := c.call(cmd.Context(), "POST", subscriptionsPath+"/"+url.PathEscape(args[0])+"/"+a.verb, nil, nil); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(out, "%s: %s\n", args[0], done)
+			_, err := fmt.Fprintf(out, "%s: %s\n", args[0], a.done)
 			return err
 		},
 	}

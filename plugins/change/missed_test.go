@@ -2,10 +2,9 @@ package change_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/fresnel-search/fresnel/plugins/change"
 )
@@ -23,8 +22,8 @@ func TestMissedIsReadAsItIsWritten(t *testing.T) {
 		t.Errorf("String() = %q, want %q", got, want)
 	}
 	got, err := change.ParseMissed(want)
-	if d := cmp.Diff(m, got); err != nil || d != "" {
-		t.Errorf("ParseMissed(%q): %v\n%s", want, err, d)
+	if err != nil || !reflect.DeepEqual(m, got) {
+		t.Errorf("ParseMissed(%q) = %+v, %v, want %+v", want, got, err, m)
 	}
 	if !got.Names("a1", 4) || got.Names("a1", 6) || got.Names("b2", 3) {
 		t.Errorf("%q names the wrong revisions", want)
@@ -56,7 +55,7 @@ func FuzzParseMissed(f *testing.F) {
 		if err != nil || len(m.Revisions) > 32 || len(m.Events) > 32 {
 			return
 		}
-		if again, err := change.ParseMissed(m.String()); err != nil || !cmp.Equal(m, again) {
+		if again, err := change.ParseMissed(m.String()); err != nil || !reflect.DeepEqual(m, again) {
 			t.Errorf("%q is read as %+v and written as %q: %v", text, m, m.String(), err)
 		}
 	})

@@ -95,8 +95,7 @@ func (m *Machine) supersede(it *item) (due time.Time, failed bool) {
 	if ln == nil {
 		return due, false
 	}
-	for i := len(ln.items) - 1; i >= 0; i-- {
-		old := ln.items[i]
+	for i, old := range slices.Backward(ln.items) {
 		if i == 0 && (ln.state == flying || ln.state == dying) || old.Revision == 0 || old.Offset > it.Offset {
 			continue
 		}
