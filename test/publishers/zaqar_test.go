@@ -32,7 +32,7 @@ func zaqarPublisher(t *testing.T) *client.Publisher {
 // queue is the destination of a queue whose name no other test has.
 func queue(base, name string, options map[string]string, secret string) *publisherv1.Destination {
 	return &publisherv1.Destination{
-		Id: "nfv", Uri: "zaqar+" + base + "/v2/queues/" + name, Fingerprint: name + secret, Options: options,
+		Id: "nfv", Uri: "zaqar+" + base + "/v2/queues/" + name, Fingerprint: name + secret + fmt.Sprint(options), Options: options,
 		Secrets: map[string][]byte{"secret": []byte(secret)},
 	}
 }

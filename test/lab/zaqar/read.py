@@ -7,4 +7,8 @@ from zaqarclient.queues import client
 
 url, name, auth = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 queue = client.Client(url, version=2, conf={"auth_opts": auth}).queue(name)
-print(json.dumps([{"ttl": m.ttl, "body": m.body} for m in queue.messages(echo=True, limit=20)]))
+messages, last = [], {}
+while page := list(queue.messages(echo=True, limit=20, **last)):
+    messages += page
+    last = {"marker": page[-1].href.split("/")[-1].split("?")[0]}
+print(json.dumps([{"ttl": m.ttl, "body": m.body} for m in messages]))
