@@ -21,7 +21,7 @@ func badDestination(text string) error {
 	return &sdk.Failure{Code: "bad_destination", Final: true, Destination: true, Err: errors.New(text)}
 }
 
-// line of a server: where it is and how to talk to it.
+// server is where a destination is and how to talk to it.
 type server struct {
 	host string
 	port int
@@ -84,7 +84,7 @@ func send(ctx context.Context, out *sdk.Outbound, d *sdk.Destination[Options], m
 	for i, m := range mails {
 		err := c.SendWithSMTPClient(session, m)
 		if !m.IsDelivered() { // else it is only that the server says good-bye
-			errs[i] = outcome(err)
+			errs[i] = outcome(ctx, err)
 		}
 	}
 	if err := c.CloseWithSMTPClient(session); err != nil {
@@ -157,9 +157,13 @@ func refused(err error) error {
 
 // outcome is what became of a mail. The server's words are left out: they may repeat
 // what was sent.
-func outcome(err error) error {
+func outcome(ctx context.Context, err error) error {
 	e, ok := errors.AsType[*mail.SendError](err)
-	if !ok || e.ErrorCode() == 0 {
+	switch {
+	case ok && e.ErrorCode() != 0:
+	case ctx.Err() != nil:
+		return &sdk.Failure{Code: "timeout", Err: errors.New("the server has not taken the mail in time")}
+	default:
 		return &sdk.Failure{Code: "connection_lost", Err: errors.New("the connection ended before the server has taken the mail")}
 	}
 	f := &sdk.Failure{

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A mail server on loopback (aiosmtpd): 20587 offers STARTTLS and wants a log-in after
 # it, 20588 speaks TLS from the first byte, 20589 takes everything in the clear. User
-# fresnel, password fresnel-pass; nobody@ is refused, and so are mails over 512 KiB.
+# fresnel, password fresnel-pass; nobody@ is refused, and so are mails over 128 KiB.
 # What was accepted lies in a Maildir.
 #   smtp.sh start | stop | wipe | status | env | fetch
 #   smtp.sh pause | resume

@@ -117,7 +117,7 @@ func TestMailServersRefusalsFollowTheContract(t *testing.T) {
 	if got := once(t, c, toMail(t, "smtp", "FRESNEL_TEST_SMTP", "nobody"), "1"); got != "retry smtp_550 SCOPE_DESTINATION" {
 		t.Errorf("no such mailbox: %s", got)
 	}
-	large := toMail(t, "smtp", "FRESNEL_TEST_SMTP", "large", "body", strings.Repeat("{{range 30}}é"+strings.Repeat("é", 200)+"{{end}}", 20))
+	large := toMail(t, "smtp", "FRESNEL_TEST_SMTP", "large", "body", strings.Repeat("{{range 30}}é"+strings.Repeat("é", 200)+"{{end}}", 6))
 	if got := once(t, c, large, "1"); !strings.HasPrefix(got, "rejected smtp_552") {
 		t.Errorf("too large: %s", got)
 	}

@@ -11,7 +11,7 @@ import sys
 from aiosmtpd.handlers import Mailbox
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-LIMIT = 512 * 1024  # bytes of a mail
+LIMIT = 128 * 1024  # bytes of a mail
 
 
 def authenticate(server, session, envelope, mechanism, data):
