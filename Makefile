@@ -18,9 +18,13 @@ real = ./test/real/ $(filter-out ./test/bench/ ./test/real/,$(sort $(dir $(shell
 ENGINES_BUDGET ?= 15m
 # For servers that live for minutes: quicker to start, slower in the long run.
 SOON := -XX:TieredStopAtLevel=1
+PUBLISHERS_BUDGET ?= 15m
+publishers := ./test/publishers/
+# What publishers publish to.
+publishing := kafka rabbitmq smtp oslo keystone zaqar hub
 LAB := test/lab/lab.sh
 
-.PHONY: help run demo build test test-real test-real-engines lab-up lab-down lint bench bench-real soak proto golden clean
+.PHONY: help run demo build test test-real test-real-engines test-real-publishers lab-up lab-down lint bench bench-real soak proto golden clean
 
 help: ## print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,14 +42,20 @@ demo: build ## in a second terminal: play recordings, receive signed deliveries,
 test: ## all tests with the race detector, under 5 minutes; needs nothing but Go
 	$(GO) test -race -timeout 10m ./test ./...
 
-test-real: test-real-engines ## all tests on real servers; each part has a budget of its own
+test-real: test-real-engines test-real-publishers ## all tests on real servers; each part has a budget of its own
 
 test-real-engines: ## Elasticsearch, OpenSearch and Kafka: fetched, started, tested for at most 15 minutes, stopped
 	@$(LAB) fetch
 	@$(GO) build -tags faults -o bin/fresnel-faults ./cmd/fresnel
-	@$(GO) test -race -tags real -run '^$$' $(real) >/dev/null # compiles; the time counts from then on
+	@$(GO) test -race -tags real -run '^$$' $(filter-out $(publishers),$(real)) >/dev/null # compiles; the time counts from then on
 	@FRESNEL_BINARY="$(CURDIR)/bin/fresnel-faults" LAB_NAME=$@ LAB_JVM=$(SOON) \
-		$(LAB) run $(ENGINES_BUDGET) $(SUM) -race -short -tags real -count 1 -p 2 -timeout 0 $(real)
+		$(LAB) run $(ENGINES_BUDGET) $(SUM) -race -short -tags real -count 1 -p 2 -timeout 0 $(filter-out $(publishers),$(real))
+
+test-real-publishers: ## every publisher against what it publishes to: fetched, started, tested for at most 15 minutes, stopped
+	@LAB_PARTS="$(publishing)" $(LAB) fetch
+	@$(GO) test -race -tags real -run '^$$' $(publishers) >/dev/null
+	@LAB_PARTS="$(publishing)" LAB_BROKERS=1 LAB_NAME=$@ \
+		$(LAB) run $(PUBLISHERS_BUDGET) $(SUM) -race -tags real -count 1 -timeout 0 $(publishers)
 
 lab-up: ## start the servers of the real tests, and leave them running
 	@$(LAB) fetch
@@ -59,6 +69,7 @@ lint: ## golangci-lint, built from a module file of its own
 
 bench: build ## every figure beside a reference taken in the same run
 	@FRESNEL_BINARY="$(CURDIR)/$(BIN)" $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./test/bench
+	@$(GO) test -run '^$$' -bench Plugin -benchtime 1x -timeout 10m ./publishers/host
 
 bench-real: build ## the same for real engines: one Elasticsearch, one broker of Kafka
 	@LAB_PARTS="elasticsearch kafka" LAB_BROKERS=1 FRESNEL_BINARY="$(CURDIR)/$(BIN)" \
@@ -69,7 +80,7 @@ soak: ## the long forms of tests that `make test` has in short; takes an hour or
 	$(GO) test -race -timeout 120m -tags soak ./test
 	$(GO) test -race -timeout 120m -count 10 -run TestNothingIsLostOrInventedAtAnyCrash ./test
 	$(GO) test -race -timeout 120m $(call having,pgregory.net/rapid) -rapid.checks 2000
-	ES_VERSION=9.4.3 OS_VERSION=2.19.6 $(LAB) run 60m $(GO) test -race -tags real -count 1 -timeout 0 $(filter-out ./test/real/,$(real))
+	ES_VERSION=9.4.3 OS_VERSION=2.19.6 $(LAB) run 60m $(GO) test -race -tags real -count 1 -timeout 0 $(filter-out ./test/real/ $(publishers),$(real))
 	$(LAB) run 8h $(GO) test -tags real,soak -count 1 -timeout 0 ./test/real
 	@grep -roE '^func Fuzz\w+' --include='*_test.go' . | while IFS=: read -r file name; do \
 		echo "fuzzing $${name#func } of $$(dirname $$file)"; \

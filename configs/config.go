@@ -3,11 +3,13 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
 	"strings"
 
+	"github.com/fresnel-search/fresnel/configs/secret"
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/elastic"
 	"github.com/fresnel-search/fresnel/indexer/sqlite"
@@ -17,6 +19,7 @@ import (
 	"github.com/fresnel-search/fresnel/publishers"
 	"github.com/fresnel-search/fresnel/publishers/host"
 	"github.com/fresnel-search/fresnel/searchapi"
+	"github.com/fresnel-search/fresnel/searchapi/feed"
 	"github.com/fresnel-search/fresnel/searchapi/identity"
 )
 
@@ -81,6 +84,7 @@ type SearchAPI struct {
 type Publishers struct {
 	publishers.Config `yaml:",inline"`
 	Host              host.Config `yaml:",inline"`
+	Feeds             feed.Config `yaml:",inline"`
 }
 
 // Default is the configuration of a server that is told nothing.
@@ -92,7 +96,7 @@ func Default() Config {
 		Listener:   Listener{Config: listener.DefaultConfig(), Group: "fresnel-listener", Kafka: Kafka{kafka.DefaultConfig(), embedded.DefaultConfig()}},
 		Indexer:    Indexer{indexer.DefaultConfig(), "fresnel-indexer", StoreSQLite, sqlite.DefaultConfig(), elastic.DefaultConfig(), 2},
 		SearchAPI:  SearchAPI{searchapi.DefaultConfig(), identity.DefaultConfig()},
-		Publishers: Publishers{publishers.DefaultConfig(), host.DefaultConfig()},
+		Publishers: Publishers{publishers.DefaultConfig(), host.DefaultConfig(), feed.DefaultConfig()},
 	}
 }
 
@@ -126,7 +130,11 @@ func (c Config) Validate() error {
 		under("searchapi", c.SearchAPI.Validate()),
 		under("searchapi.identity", c.SearchAPI.Identity.Validate()),
 		under("publishers", c.Publishers.Validate()),
-		under("publishers", c.Publishers.Host.Validate()))
+		under("publishers", c.Publishers.Host.Validate()),
+		under("publishers", c.Publishers.Feeds.Validate()))
+	if c.Publishers.Feeds.Open() && c.SearchAPI.PublicEndpoint == "" {
+		errs = append(errs, errors.New("searchapi.public_endpoint: required with publishers.hubs, for hubs read feeds there"))
+	}
 	if _, _, err := net.SplitHostPort(c.SearchAPI.Listen); err == nil && c.SearchAPI.Identity.Mode == identity.ModeNone {
 		if err := identity.CheckLoopback(c.SearchAPI.Listen); err != nil {
 			errs = append(errs, fmt.Errorf("searchapi.identity.mode: %w", err))
@@ -153,17 +161,47 @@ func (c *Config) resolve(dir string) error {
 	e.CAFile = abs(dir, e.CAFile)
 	errs = append(errs, readSecret(&e.Password, e.PasswordFile, dir, "indexer.elasticsearch.password"),
 		readSecret(&e.APIKey, e.APIKeyFile, dir, "indexer.elasticsearch.api_key"))
-	c.Publishers.Host.RunDir = abs(dir, c.Publishers.Host.RunDir)
-	for name, p := range c.Publishers.Host.Plugins {
-		if strings.Contains(p.Path, "/") { // else it is looked for in PATH
-			p.Path = abs(dir, p.Path)
-			c.Publishers.Host.Plugins[name] = p
-		}
-	}
+	resolveHost(&c.Publishers.Host, dir)
 	for i := range c.Publishers.Subscriptions {
 		s := &c.Publishers.Subscriptions[i]
-		errs = append(errs, readSecret(&s.Secret, s.SecretFile, dir, fmt.Sprintf("publishers.subscriptions[%d].secret", i)))
+		errs = append(errs, readSecrets(s, dir, fmt.Sprintf("publishers.subscriptions[%d]", i)))
 	}
+	return errors.Join(errs...)
+}
+
+// resolveHost makes the paths of plugins absolute.
+func resolveHost(h *host.Config, dir string) {
+	h.RunDir, h.CopyDir = abs(dir, h.RunDir), abs(dir, h.CopyDir)
+	for i, d := range h.PluginDirs {
+		h.PluginDirs[i] = abs(dir, d)
+	}
+	for name, p := range h.Plugins {
+		if strings.Contains(p.Path, "/") { // else it is looked for in PATH
+			p.Path = abs(dir, p.Path)
+		}
+		for _, file := range []*string{&p.CAFile, &p.CertFile, &p.KeyFile} {
+			*file = abs(dir, *file)
+		}
+		h.Plugins[name] = p
+	}
+}
+
+// readSecrets reads the secrets of a subscription.
+func readSecrets(s *publishers.Subscription, dir, key string) error {
+	errs := []error{readSecret(&s.Secret, s.SecretFile, dir, key+".secret")}
+	all := maps.Clone(s.Secrets)
+	if all == nil && len(s.SecretFiles) > 0 {
+		all = map[string]secret.String{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.SecretFiles)) {
+		var value secret.String
+		if _, twice := all[name]; twice {
+			errs = append(errs, fmt.Errorf("%s: %s is in secrets and in secret_files", key, name))
+		}
+		errs = append(errs, readInto(&value, s.SecretFiles[name], dir, key+".secret_files."+name))
+		all[name] = value
+	}
+	s.Secrets = all
 	return errors.Join(errs...)
 }
 

@@ -99,12 +99,17 @@ func readSecret(s *secret.String, file, dir, key string) error {
 	if !s.Empty() {
 		return fmt.Errorf("%s: give it or %s_file, not both", key, key)
 	}
+	return readInto(s, file, dir, key+"_file")
+}
+
+// readInto sets s from the file that a key names.
+func readInto(s *secret.String, file, dir, key string) error {
 	b, err := readFile(abs(dir, file))
 	if err != nil {
-		return fmt.Errorf("%s_file: %w", key, err)
+		return fmt.Errorf("%s: %w", key, err)
 	}
 	if *s = secret.New(strings.TrimSpace(string(b))); s.Empty() {
-		return fmt.Errorf("%s_file: %s is empty", key, file)
+		return fmt.Errorf("%s: %s is empty", key, file)
 	}
 	return nil
 }

@@ -61,15 +61,17 @@ func example(t *testing.T) string {
 func TestDocumentedExampleIsAccepted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "audit.secret"), []byte("whsec_c2VjcmV0\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"audit.secret", "queue.secret", "mail.secret"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("whsec_c2VjcmV0\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c, err := configs.Parse([]byte(example(t)), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.Publishers.Subscriptions); n != 2 || len(c.Publishers.Host.Plugins) != 1 {
-		t.Errorf("the example has %d subscriptions and plugins %v, want 2 and one", n, c.Publishers.Host.Plugins)
+	if n := len(c.Publishers.Subscriptions); n != 7 || len(c.Publishers.Host.Plugins) != 4 {
+		t.Errorf("the example has %d subscriptions and plugins %v, want 7 and 4", n, c.Publishers.Host.Plugins)
 	}
 }
 

@@ -19,7 +19,7 @@ type reading struct {
 
 // decode reads a record. One that is no entry is accounted for and passed by.
 func (r *reading) decode(ctx context.Context, rec *stream.Record) *logged {
-	l := &logged{partition: rec.Partition, offset: rec.Offset, lane: string(rec.Key)}
+	l := &logged{partition: rec.Partition, offset: rec.Offset, time: rec.Time, lane: string(rec.Key)}
 	e, err := changelog.Decode(rec.Value)
 	if err != nil {
 		r.spoiled(ctx, rec, err)
@@ -54,6 +54,7 @@ type catchUp struct {
 	h      *head
 	recent *recent
 	looked bool // it has looked back and found the log that it knew
+	ahead  *ahead
 }
 
 // run reads until the subscription has joined the head or ctx is done.
@@ -63,6 +64,11 @@ func (c *catchUp) run(ctx context.Context) {
 	select {
 	case <-c.h.primed:
 	case <-ctx.Done():
+		return
+	}
+	if c.s.config.live() {
+		c.h.enter(c.s)
+		return
 	}
 	for wait := retryMin; ctx.Err() == nil; {
 		if c.h.join(c.s, c.looked) {
@@ -104,6 +110,11 @@ func (c *catchUp) turn(ctx context.Context) error {
 	case next > end:
 		return c.gap(ctx, gap{from: next, to: first, why: fmt.Sprintf("the log ends at %d: it is another log", end)})
 	}
+	if c.s.config.latest() {
+		if err := c.lookAhead(ctx, next, end); err != nil {
+			return err
+		}
+	}
 	from := next
 	if !c.looked {
 		c.recent = newRecent()
@@ -138,7 +149,7 @@ func (c *catchUp) take(ctx context.Context, l *logged) error {
 		return c.gap(ctx, gap{from: next, to: l.offset, why: "the log has lost them"})
 	}
 	l.repeat = l.entry != nil && c.recent.repeats(l.entry)
-	for !c.s.offer(l) {
+	for !c.ahead.passes(l, c.s) && !c.s.offer(l) {
 		if !c.s.waitRoom(ctx, roomWait) {
 			return errNoRoom
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/fresnel-search/fresnel/configs/secret"
@@ -53,18 +52,42 @@ type Parked struct {
 // the head of the change log, a changed filter keeps the cursor, and what is kept
 // for a removed name goes after seven days.
 type Subscription struct {
-	Name        string            `yaml:"name"`
-	Publisher   string            `yaml:"publisher"`
-	Destination string            `yaml:"destination"`
-	Secret      secret.String     `yaml:"secret"`
-	SecretFile  string            `yaml:"secret_file"` // read by package configs into Secret
-	Options     map[string]string `yaml:"options"`
-	Filter      filter.Filter     `yaml:"filter"`
+	Name string `yaml:"name"`
+	// Publisher is a plugin's name; if empty, the destination's scheme chooses.
+	Publisher   string        `yaml:"publisher"`
+	Destination string        `yaml:"destination"`
+	Secret      secret.String `yaml:"secret"`
+	SecretFile  string        `yaml:"secret_file"` // read by package configs into Secret
+	// Secrets are more of them, by the names that the publisher knows.
+	Secrets     map[string]secret.String `yaml:"secrets"`
+	SecretFiles map[string]string        `yaml:"secret_files"` // read by package configs into Secrets
+	Options     map[string]string        `yaml:"options"`
+	Filter      filter.Filter            `yaml:"filter"`
 	// AdminFields shows fields and changes that only operators see.
 	AdminFields bool `yaml:"admin_fields"`
-	// Schedule replaces the retry schedule for this subscription.
-	Schedule []time.Duration `yaml:"schedule"`
+	// Durability is Kept, the default, or Live.
+	Durability string `yaml:"durability"`
+	// MessageTTL is how long after it came into the change log a change is wanted; 0
+	// is for ever.
+	MessageTTL time.Duration `yaml:"message_ttl"`
+	// WhenBehind is All, the default, or Latest.
+	WhenBehind string   `yaml:"when_behind"`
+	Retry      Attempts `yaml:"retry"`
 }
+
+// What a subscription may ask for. Kept delivers every change at least once or makes
+// a dead letter of it. Live begins at the head whenever it starts, makes one attempt,
+// keeps nothing, and counts what it drops. All delivers every change; Latest lets a
+// state of a resource that could not be sent yet give way to a later one.
+const (
+	Kept   = "kept"
+	Live   = "live"
+	All    = "all"
+	Latest = "latest"
+)
+
+func (s Subscription) live() bool   { return s.Durability == Live }
+func (s Subscription) latest() bool { return s.WhenBehind == Latest }
 
 // DefaultConfig returns the defaults: no subscriptions.
 func DefaultConfig() Config {
@@ -112,6 +135,7 @@ func (c Config) Validate() error {
 		}
 		seen[s.Name] = true
 		errs = append(errs, s.validate(key)...)
+		errs = append(errs, s.Retry.validate(key+".retry", c.Timeout)...)
 	}
 	return errors.Join(errs...)
 }
@@ -135,8 +159,8 @@ func (r Retry) validate(key string) (errs []error) {
 
 func schedule(key string, waits []time.Duration) (errs []error) {
 	for i, d := range waits {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("%s[%d]: must not be negative", key, i))
+		if d < 0 || d > longestWait {
+			errs = append(errs, fmt.Errorf("%s[%d]: must be between 0 and %s", key, i, longestWait))
 		}
 	}
 	return errs
@@ -147,11 +171,14 @@ func (s Subscription) validate(key string) (errs []error) {
 	if !named.MatchString(s.Name) {
 		bad("name", "required: letters, digits, dots, dashes and underscores, at most 100")
 	}
-	if s.Publisher == "" {
-		bad("publisher", "required")
+	if s.Publisher == "" && s.Destination == "" {
+		bad("publisher", "required, or a destination whose scheme says which")
 	}
 	if u, err := url.Parse(s.Destination); s.Destination != "" && (err != nil || u.Scheme == "") {
 		bad("destination", "is no absolute URI") // not quoted: it may hold a password
+	}
+	if _, twice := s.Secrets[mainSecret]; twice && !s.Secret.Empty() {
+		bad("secrets", "secret is there twice")
 	}
 	if err := s.Filter.Validate(); err != nil {
 		for _, e := range unjoin(err) {
@@ -161,7 +188,34 @@ func (s Subscription) validate(key string) (errs []error) {
 	if _, all := s.Filter.Principals(); s.AdminFields && !all {
 		bad("admin_fields", `needs filter.projects: ["*"], for a project never sees them`)
 	}
-	return append(errs, schedule(key+".schedule", s.Schedule)...)
+	if s.Durability != "" && s.Durability != Kept && s.Durability != Live {
+		bad("durability", "must be kept or live")
+	}
+	if s.WhenBehind != "" && s.WhenBehind != All && s.WhenBehind != Latest {
+		bad("when_behind", "must be all or latest")
+	}
+	if s.MessageTTL < 0 {
+		bad("message_ttl", "must not be negative")
+	}
+	if s.live() && (s.Retry.MaxAttempts > 1 || len(s.Retry.Schedule) > 0 || s.Retry.grows()) {
+		bad("retry", "durability live makes one attempt; only timeout may be set")
+	}
+	return errs
+}
+
+// mainSecret is the name under which a publisher finds Secret.
+const mainSecret = "secret"
+
+// secrets are all of a subscription's secrets by name.
+func (s Subscription) secrets() map[string][]byte {
+	all := make(map[string][]byte, len(s.Secrets)+1)
+	for name, value := range s.Secrets {
+		all[name] = []byte(value.Reveal())
+	}
+	if !s.Secret.Empty() {
+		all[mainSecret] = []byte(s.Secret.Reveal())
+	}
+	return all
 }
 
 func unjoin(err error) []error {
@@ -177,8 +231,10 @@ func (c Config) policy(s Subscription) lane.Policy {
 	p.Schedule, p.Jitter, p.MaxAfter = c.Retry.Schedule, c.Retry.Jitter, c.Retry.MaxAfter
 	p.ProbeMax = c.Retry.ProbeMax
 	p.Window, p.MaxParked, p.MaxParkedBytes = c.Window, c.Parked.Max, c.Parked.MaxBytes
-	if len(s.Schedule) > 0 {
-		p.Schedule = slices.Clone(s.Schedule)
+	p.Live, p.Latest = s.live(), s.latest()
+	p.Patience = p.Span()
+	if !p.Live {
+		p.Schedule = s.Retry.schedule(p.Schedule)
 	}
 	return p
 }

@@ -68,6 +68,9 @@ func (s *subscription) pick() *call {
 		return nil
 	}
 	sends := s.machine.Pick(time.Now(), maxBatch, maxBatchBytes)
+	if s.machine.Dirty() { // some have expired
+		s.saver.wake(true)
+	}
 	if len(sends) == 0 {
 		return nil
 	}
@@ -97,7 +100,7 @@ func (c *call) run(ctx context.Context, e *Engine) {
 		err = errors.Join(delivery.ErrUnavailable, errInvalid)
 	}
 	if err == nil && len(ds) > 0 {
-		timeout := e.config.Timeout + margin
+		timeout := c.s.timeout + margin
 		ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("attempt timed out"))
 		err = c.s.plugin.Publish(ctx, c.s.to, ds, c.ack)
 		cancel()
@@ -123,7 +126,7 @@ func (c *call) load(ctx context.Context, e *Engine) ([]delivery.Delivery, error)
 			}
 			ev = parked
 		}
-		ds = append(ds, delivery.Delivery{ID: d.ID, Attempt: d.Attempt, Event: *ev})
+		ds = append(ds, delivery.Delivery{ID: d.ID, Attempt: d.Attempt, Expires: d.Expires, Event: naming(*ev, d)})
 	}
 	return ds, nil
 }

@@ -1,6 +1,7 @@
 package publishers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,15 +97,13 @@ func New(c Config, d Deps) (*Engine, error) {
 }
 
 func (e *Engine) subscription(c Subscription, plugin Plugin, project Project) *subscription {
-	to := delivery.Destination{Subscription: c.Name, URI: c.Destination, Options: c.Options}
-	if !c.Secret.Empty() {
-		to.Secrets = map[string][]byte{"secret": []byte(c.Secret.Reveal())}
-	}
+	to := delivery.Destination{Subscription: c.Name, URI: c.Destination, Options: c.Options, Secrets: c.secrets()}
 	return &subscription{
 		config: c, audience: newAudience(c.Filter, c.AdminFields), to: to, plugin: plugin, project: project,
 		metrics: e.metrics.plugin(c.Publisher), saver: e.saver, kick: make(chan struct{}, 1),
 		log:     e.log.With("subscription", c.Name, "publisher", c.Publisher),
-		machine: lane.New(e.config.policy(c), lane.State{}, nil, e.jitter),
+		machine: lane.New(e.config.policy(c), lane.State{}, nil, e.jitter), times: map[int]time.Time{},
+		timeout: cmp.Or(c.Retry.Timeout, e.config.Timeout),
 	}
 }
 
@@ -260,6 +259,9 @@ func (e *Engine) openSubscription(ctx context.Context, s *subscription, heads []
 		if _, ok := st.Cursors[h.partition.ID]; !ok { // a partition that is new
 			st.Cursors[h.partition.ID] = cursorRecord{}
 		}
+		if s.config.live() {
+			st.Cursors[h.partition.ID] = cursorRecord{Offset: h.next}
+		}
 	}
 	st.Writer, st.Removed = e.saver.writer, time.Time{}
 	b, err := json.Marshal(st)
@@ -321,7 +323,7 @@ func (e *Engine) restore(ctx context.Context, s *subscription, st lane.State) (*
 	}
 	m := lane.New(e.config.policy(s.config), st, parked, e.jitter)
 	for id, d := range dead {
-		m.Bury(id, d.Partition, d.Offset)
+		m.Bury(missOf(id, d))
 	}
 	return m, nil
 }

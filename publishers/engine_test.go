@@ -210,7 +210,7 @@ func TestDestinationThatIsGoneIsSuspendedUntilResumed(t *testing.T) {
 		}
 		c.to.set(nil)
 		c.to.forget()
-		if err := c.engine.Resume("all"); err != nil {
+		if err := c.engine.Resume(t.Context(), "all"); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Second)
@@ -219,7 +219,7 @@ func TestDestinationThatIsGoneIsSuspendedUntilResumed(t *testing.T) {
 		if want := []string{"a@1", "a@2", "a@3", "a@4", "a@5", "a@6", "b@1"}; !slices.Equal(got, want) {
 			t.Errorf("got %v after Resume, want %v", got, want)
 		}
-		if err := c.engine.Resume("none"); !errors.Is(err, publishers.ErrUnknown) {
+		if err := c.engine.Resume(t.Context(), "none"); !errors.Is(err, publishers.ErrUnknown) {
 			t.Errorf("Resume of an unknown name = %v", err)
 		}
 	})
@@ -458,13 +458,14 @@ func TestConfigurationErrorsNameTheirKeys(t *testing.T) {
 	c.Subscriptions = []publishers.Subscription{
 		{Name: "a/b", Destination: "no uri", AdminFields: true, Filter: filter.Filter{Projects: []string{"p"}, MinPriority: "x"}},
 		{Name: "a", Publisher: "webhook"},
-		{Name: "a", Publisher: "webhook", Schedule: []time.Duration{-1}},
+		{Name: "a", Publisher: "webhook", Retry: publishers.Attempts{Schedule: []time.Duration{-1}}},
+		{Name: "b"},
 	}
 	err := c.Validate()
 	for _, key := range []string{
-		"timeout: ", "window: ", "retry.schedule: ", "subscriptions[0].name: ", "subscriptions[0].publisher: ",
+		"timeout: ", "window: ", "retry.schedule: ", "subscriptions[0].name: ", "subscriptions[3].publisher: ",
 		"subscriptions[0].destination: ", "subscriptions[0].filter.min_priority: ", "subscriptions[0].admin_fields: ",
-		"subscriptions[2].name: ", "subscriptions[2].schedule[0]: ",
+		"subscriptions[2].name: ", "subscriptions[2].retry.schedule[0]: ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("Validate() = %v, want %q", err, key)

@@ -1,18 +1,22 @@
 package publishers
 
 import (
+	"maps"
 	"strings"
+	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/changelog"
 	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 	"github.com/fresnel-search/fresnel/publishers/filter"
+	"github.com/fresnel-search/fresnel/publishers/lane"
 )
 
 // audience is through whose eyes a subscription looks at the change log.
 type audience struct {
 	changelog.Audience
-	key string // equal for equal audiences
+	key     string // equal for equal audiences
+	project string // the only one whose eyes they are; empty if there are several
 }
 
 func newAudience(f filter.Filter, adminFields bool) audience {
@@ -30,6 +34,9 @@ func newAudience(f filter.Filter, adminFields bool) audience {
 			b.WriteByte('\n')
 		}
 		a.key = b.String()
+		if len(f.Projects) == 1 {
+			a.project = f.Projects[0]
+		}
 	}
 	return a
 }
@@ -39,7 +46,8 @@ func newAudience(f filter.Filter, adminFields bool) audience {
 type logged struct {
 	partition int
 	offset    int64
-	id        string // the change's; empty if the record cannot be read
+	time      time.Time // when it was put into the log
+	id        string    // the change's; empty if the record cannot be read
 	lane      string
 	entry     *changelog.Entry
 	repeat    bool // it was handed round before
@@ -60,7 +68,7 @@ func (l *logged) view(project Project, a audience) (view, error) {
 	var v view
 	c, ok := project(l.entry, a.Audience)
 	if ok {
-		e, err := encode(&c)
+		e, err := encode(&c, a.project)
 		if err != nil {
 			return view{}, err
 		}
@@ -79,13 +87,20 @@ const (
 	typePrefix  = "org.fresnel.resource."
 	contentType = "application/json"
 	dataSchema  = "dataschema"
+	// audienceOf names the project for whose eyes alone the event was made.
+	audienceOf = "audience"
 )
 
-// encode makes the event of a change. Equal changes have equal bytes.
-func encode(c *change.Change) (*delivery.Event, error) {
+// encode makes the event of a change, for the eyes of one project if one is given.
+// Equal changes have equal bytes.
+func encode(c *change.Change, project string) (*delivery.Event, error) {
 	data, err := changelog.EncodeChange(c)
 	if err != nil {
 		return nil, err
+	}
+	attributes := map[string]string{dataSchema: change.DataSchema}
+	if project != "" {
+		attributes[audienceOf] = project
 	}
 	return &delivery.Event{
 		ID:          c.ID,
@@ -95,8 +110,26 @@ func encode(c *change.Change) (*delivery.Event, error) {
 		Time:        c.Time,
 		ContentType: contentType,
 		Data:        data,
-		Attributes:  map[string]string{dataSchema: change.DataSchema},
+		Attributes:  attributes,
 	}, nil
+}
+
+// naming is the event of a delivery that names those that were given up on before it.
+// The data stays as it is.
+func naming(e delivery.Event, d lane.Send) delivery.Event {
+	if len(d.Missed) == 0 && !d.More {
+		return e
+	}
+	m := change.Missed{More: d.More}
+	for _, miss := range d.Missed {
+		m.Add(miss.Lineage, miss.Revision, miss.ID)
+	}
+	e.Attributes = maps.Clone(e.Attributes)
+	if e.Attributes == nil {
+		e.Attributes = map[string]string{}
+	}
+	e.Attributes[change.MissedAttribute] = m.String()
+	return e
 }
 
 // recent remembers what was lately seen of each resource, so that a change that the

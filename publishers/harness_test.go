@@ -42,7 +42,7 @@ func (l *memLog) append(p int, key string, value []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	offset := l.first[p] + int64(len(l.records[p]))
-	l.records[p] = append(l.records[p], stream.Record{Topic: "fresnel.changes", Partition: p, Offset: offset, Key: []byte(key), Value: value})
+	l.records[p] = append(l.records[p], stream.Record{Topic: "fresnel.changes", Partition: p, Offset: offset, Time: time.Now(), Key: []byte(key), Value: value})
 	close(l.grown)
 	l.grown = make(chan struct{})
 }
@@ -290,7 +290,7 @@ type cloud struct {
 
 func newCloud(t *testing.T, subscriptions ...publishers.Subscription) *cloud {
 	t.Helper()
-	c := &cloud{t: t, log: newLog(2), store: newStore(), to: &receiver{}, config: publishers.DefaultConfig(), counts: map[string]int64{}}
+	c := &cloud{t: t, log: newLog(2), store: newStore(), to: &receiver{delay: map[string]time.Duration{}}, config: publishers.DefaultConfig(), counts: map[string]int64{}}
 	for _, s := range subscriptions {
 		s.Publisher, s.Destination = "fake", "http://receiver/"
 		c.config.Subscriptions = append(c.config.Subscriptions, s)

@@ -152,6 +152,16 @@ func (h *head) join(s *subscription, looked bool) bool {
 	return true
 }
 
+// enter takes in a live subscription, wherever it stands: it begins here.
+func (h *head) enter(s *subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.mu.Lock()
+	s.machine.Jump(h.partition.ID, h.next)
+	s.mu.Unlock()
+	h.members = append(h.members, s)
+}
+
 // at is the offset that the head reads next.
 func (h *head) at() int64 {
 	h.mu.Lock()

@@ -81,56 +81,70 @@ func (p *pluginMetrics) attempt(o delivery.Outcome) {
 
 func (p *pluginMetrics) unavailable(n int) { p.none.Add(float64(n)) }
 
-// watch registers the gauges, which are read from the subscriptions when they are
-// scraped.
+// watch registers what is read from the subscriptions when it is scraped.
 func (m *metrics) watch(e *Engine) {
 	if m.reg != nil {
-		m.reg.MustRegister(&gauges{engine: e, descs: map[string]*prometheus.Desc{
-			"lag":       desc("lag_changes", "Changes in the log that a publisher's subscriptions were not offered yet."),
-			"open":      desc("open_changes", "Changes taken and not settled."),
-			"in_flight": desc("in_flight_deliveries", "Deliveries that are with the publisher."),
-			"parked":    desc("parked_deliveries", "Deliveries that failed, or wait behind one, in the store."),
-			"stopped":   desc("stopped_subscriptions", "Subscriptions that are suspended or whose breaker is open."),
-		}})
+		m.reg.MustRegister(&gauges{engine: e})
 	}
 }
 
-func desc(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc("fresnel_publishers_"+name, help, []string{"publisher"}, nil)
+// gauge is a number that each subscription has.
+type gauge struct {
+	desc *prometheus.Desc
+	of   func(SubscriptionStatus) float64
 }
 
-type gauges struct {
-	engine *Engine
-	descs  map[string]*prometheus.Desc
+// numbers are all of them.
+func numbers() []gauge {
+	return []gauge{
+		{desc("lag_changes", "Changes in the log that a subscription was not offered yet."), func(s SubscriptionStatus) float64 { return float64(s.Lag) }},
+		{desc("lag_seconds", "Age of the oldest change of a subscription that is neither settled nor parked."), func(s SubscriptionStatus) float64 { return s.LagSeconds }},
+		{desc("open_changes", "Changes taken and not settled."), func(s SubscriptionStatus) float64 { return float64(s.Open) }},
+		{desc("in_flight_deliveries", "Deliveries that are with the publisher."), func(s SubscriptionStatus) float64 { return float64(s.InFlight) }},
+		{desc("parked_deliveries", "Deliveries that failed, or wait behind one, in the store."), func(s SubscriptionStatus) float64 { return float64(s.Parked) }},
+		{desc("stopped_subscriptions", "1 if a subscription is paused, suspended or its breaker is open."), stopped},
+	}
 }
+
+func stopped(s SubscriptionStatus) float64 {
+	if s.Condition == Working || s.Condition == Starting {
+		return 0
+	}
+	return 1
+}
+
+func desc(name, help string, more ...string) *prometheus.Desc {
+	return prometheus.NewDesc("fresnel_publishers_"+name, help, append([]string{"publisher", "subscription"}, more...), nil)
+}
+
+// settled counts what became of changes. It begins where the last process ended.
+func settled() *prometheus.Desc {
+	return desc("settled_changes_total", "Changes that a subscription wanted, by what became of them.", "result")
+}
+
+// gauges reads the numbers of subscriptions. Their names stand in the configuration,
+// so they are a closed set.
+type gauges struct{ engine *Engine }
 
 // Describe is for prometheus.
 func (g *gauges) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range g.descs {
-		c <- d
+	for _, n := range numbers() {
+		c <- n.desc
 	}
+	c <- settled()
 }
 
 // Collect is for prometheus.
 func (g *gauges) Collect(c chan<- prometheus.Metric) {
-	sums := map[string]map[string]int64{}
 	for _, s := range g.engine.Status() {
-		sum := sums[s.Publisher]
-		if sum == nil {
-			sum = map[string]int64{}
-			sums[s.Publisher] = sum
+		for _, n := range numbers() {
+			c <- prometheus.MustNewConstMetric(n.desc, prometheus.GaugeValue, n.of(s), s.Publisher, s.Name)
 		}
-		sum["lag"] += s.Lag
-		sum["open"] += int64(s.Open)
-		sum["in_flight"] += int64(s.InFlight)
-		sum["parked"] += int64(s.Parked)
-		if s.Condition != Working && s.Condition != Starting {
-			sum["stopped"]++
-		}
-	}
-	for publisher, sum := range sums {
-		for name, d := range g.descs {
-			c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(sum[name]), publisher)
+		for result, n := range map[string]int64{
+			"delivered": s.Tally.Delivered, "dead": s.Tally.Dead, "expired": s.Tally.Expired,
+			"superseded": s.Tally.Superseded, "dropped": s.Tally.Dropped,
+		} {
+			c <- prometheus.MustNewConstMetric(settled(), prometheus.CounterValue, float64(n), s.Publisher, s.Name, result)
 		}
 	}
 }

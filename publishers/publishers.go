@@ -20,7 +20,8 @@ type Plugin interface {
 	// ack, from one goroutine at a time, as outcomes become known: at most once
 	// each. It returns when all are answered for or the deadline of ctx has passed;
 	// what was not answered for has an unknown outcome. The error says why the call
-	// as a whole broke; ErrUnavailable if no attempt was made.
+	// as a whole broke. It is ErrUnavailable if no attempt at what was not answered for
+	// counts: none was made, or the plugin died of something that it had in hand.
 	Publish(ctx context.Context, to delivery.Destination, ds []delivery.Delivery, ack func(delivery.Outcome)) error
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 	"time"
 
@@ -38,7 +37,16 @@ type stateRecord struct {
 	Cursors    map[int]cursorRecord `json:"cursors"`
 	Breaker    *breakerRecord       `json:"breaker,omitempty"`
 	Suspension *suspensionRecord    `json:"suspension,omitempty"`
+	Tally      tallyRecord          `json:"tally,omitzero"`
 	Gaps       int64                `json:"gaps,omitempty"`
+}
+
+type tallyRecord struct {
+	Delivered  int64 `json:"delivered,omitempty"`
+	Dead       int64 `json:"dead,omitempty"`
+	Expired    int64 `json:"expired,omitempty"`
+	Superseded int64 `json:"superseded,omitempty"`
+	Dropped    int64 `json:"dropped,omitempty"`
 }
 
 type cursorRecord struct {
@@ -61,7 +69,7 @@ type suspensionRecord struct {
 }
 
 func (r stateRecord) state() lane.State {
-	st := lane.State{Cursors: map[int]lane.Cursor{}}
+	st := lane.State{Cursors: map[int]lane.Cursor{}, Tally: lane.Tally(r.Tally)}
 	for id, c := range r.Cursors {
 		st.Cursors[id] = lane.Cursor(c)
 	}
@@ -76,7 +84,7 @@ func (r stateRecord) state() lane.State {
 }
 
 func (r *stateRecord) set(st lane.State) {
-	r.Cursors = map[int]cursorRecord{}
+	r.Cursors, r.Tally = map[int]cursorRecord{}, tallyRecord(st.Tally)
 	for id, c := range st.Cursors {
 		r.Cursors[id] = cursorRecord(c)
 	}
@@ -102,6 +110,12 @@ type parkedRecord struct {
 	Fails     int         `json:"fails,omitempty"`
 	Due       time.Time   `json:"due,omitzero"`
 	Alone     bool        `json:"alone,omitempty"`
+	Code      string      `json:"code,omitempty"`
+	Detail    string      `json:"detail,omitempty"`
+	Lineage   string      `json:"lineage,omitempty"`
+	Revision  int64       `json:"revision,omitempty"`
+	Urgent    bool        `json:"urgent,omitempty"`
+	Expires   time.Time   `json:"expires,omitzero"`
 	Event     eventRecord `json:"event"`
 }
 
@@ -150,7 +164,8 @@ func (r eventRecord) event(size int64) (*delivery.Event, error) {
 func (p *parkedRecord) parked() lane.Parked {
 	return lane.Parked{
 		ID: p.ID, Lane: p.Lane, Partition: p.Partition, Offset: p.Offset, Size: p.Size,
-		Tries: p.Tries, Fails: p.Fails, Due: p.Due, Alone: p.Alone,
+		Tries: p.Tries, Fails: p.Fails, Due: p.Due, Alone: p.Alone, Code: p.Code, Detail: p.Detail,
+		Lineage: p.Lineage, Revision: p.Revision, Urgent: p.Urgent, Expires: p.Expires,
 	}
 }
 
@@ -165,7 +180,8 @@ func encodeParked(subscription string, p lane.Parked, e delivery.Event) (record.
 	}
 	b, err := json.Marshal(parkedRecord{
 		ID: p.ID, Lane: p.Lane, Partition: p.Partition, Offset: p.Offset, Size: p.Size, Length: int64(len(e.Data)),
-		Tries: p.Tries, Fails: p.Fails, Due: p.Due, Alone: p.Alone, Event: ev,
+		Tries: p.Tries, Fails: p.Fails, Due: p.Due, Alone: p.Alone, Code: p.Code, Detail: p.Detail,
+		Lineage: p.Lineage, Revision: p.Revision, Urgent: p.Urgent, Expires: p.Expires, Event: ev,
 	})
 	return record.Record{Table: parkedTable, Key: parkedKey(subscription, p.ID), Value: b, Version: record.Any}, err
 }
@@ -211,72 +227,4 @@ func scan(ctx context.Context, records record.Store, table, prefix string, fn fu
 			return nil
 		}
 	}
-}
-
-// The headers under which a dead letter keeps what belongs to its event beside the
-// data, named as CloudEvents names them in Kafka.
-const (
-	headerType        = "ce_type"
-	headerSource      = "ce_source"
-	headerSubject     = "ce_subject"
-	headerTime        = "ce_time"
-	headerID          = "ce_id"
-	headerContentType = "content-type"
-	headerAttribute   = "ce_"
-)
-
-// maxDead is how much of an event's data a dead letter keeps.
-const maxDead = 512 << 10
-
-func deadLetter(subscription, topic string, w lane.Write, e delivery.Event, now time.Time) record.DeadLetter {
-	headers := map[string][]byte{}
-	for name, v := range e.Attributes {
-		headers[headerAttribute+name] = []byte(v)
-	}
-	maps.Copy(headers, map[string][]byte{
-		headerType: []byte(e.Type), headerSource: []byte(e.Source), headerSubject: []byte(e.Subject),
-		headerTime: []byte(e.Time.Format(time.RFC3339Nano)), headerID: []byte(e.ID),
-		headerContentType: []byte(e.ContentType),
-	})
-	d := record.DeadLetter{
-		ID: deadID(subscription, w.Parked.ID), Kind: record.DeadDelivery, Reason: w.Code, Detail: w.Detail, Time: now,
-		Topic: topic, Partition: w.Parked.Partition, Offset: w.Parked.Offset, Key: []byte(w.Parked.Lane),
-		Value: e.Data, Headers: headers, Subscription: subscription, Attempts: w.Parked.Tries,
-	}
-	if len(d.Value) > maxDead {
-		d.Value, d.Oversize = d.Value[:maxDead], true
-	}
-	return d
-}
-
-func deadID(subscription, delivery string) string {
-	return record.DeadDelivery + "/" + subscription + "/" + delivery
-}
-
-// deadEvent is the event that a dead letter keeps.
-func deadEvent(d record.DeadLetter) (delivery.Event, error) {
-	at, err := time.Parse(time.RFC3339Nano, string(d.Headers[headerTime]))
-	if err != nil {
-		return delivery.Event{}, fmt.Errorf("dead letter %s: %w", d.ID, err)
-	}
-	e := delivery.Event{
-		ID: string(d.Headers[headerID]), Type: string(d.Headers[headerType]), Source: string(d.Headers[headerSource]),
-		Subject: string(d.Headers[headerSubject]), Time: at, ContentType: string(d.Headers[headerContentType]),
-		Data: d.Value, Attributes: map[string]string{},
-	}
-	for name, v := range d.Headers {
-		switch name {
-		case headerType, headerSource, headerSubject, headerTime, headerID:
-		default:
-			if a, ok := strings.CutPrefix(name, headerAttribute); ok {
-				e.Attributes[a] = string(v)
-			}
-		}
-	}
-	return e, nil
-}
-
-func deadRecord(d record.DeadLetter) (record.Record, error) {
-	b, err := json.Marshal(d)
-	return record.Record{Table: record.DeadLetters, Key: d.ID, Value: b, Version: record.Any}, err
 }

@@ -173,6 +173,7 @@ func (v *saver) collect(ctx context.Context, s *subscription, cursors bool, add 
 	}
 	var state []byte
 	var err error
+	asked := s.asked
 	if cursors {
 		state, err = s.encodeState(v.writer)
 	}
@@ -196,18 +197,23 @@ func (v *saver) collect(ctx context.Context, s *subscription, cursors bool, add 
 		s.unsaved = append(s.unsaved, w)
 		add(j)
 	}
-	if state != nil && !bytes.Equal(state, s.saved) {
-		add(v.stateJob(ctx, s, state))
+	switch {
+	case state == nil:
+	case bytes.Equal(state, s.saved):
+		s.keep(asked)
+	default:
+		add(v.stateJob(ctx, s, state, asked))
 	}
 	return nil
 }
 
-func (v *saver) stateJob(ctx context.Context, s *subscription, state []byte) job {
+func (v *saver) stateJob(ctx context.Context, s *subscription, state []byte, asked int64) job {
 	rec := record.Record{Table: subscriptionsTable, Key: s.config.Name, Value: state, Version: s.version}
 	return job{rec, func(saved record.Saved) error {
 		switch {
 		case saved.Err == nil:
 			s.saved, s.version = state, saved.Version
+			s.keep(asked)
 			return nil
 		case errors.Is(saved.Err, record.ErrConflict):
 			return errors.Join(saved.Err, v.conflict(ctx, s))

@@ -1,21 +1,21 @@
 package publishers
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/publishers/lane"
 )
 
 var (
 	// ErrUnknown says that there is no such subscription or dead letter.
 	ErrUnknown = errors.New("not found")
-	// ErrImpossible says that a dead letter cannot be delivered again.
+	// ErrImpossible says that something cannot be delivered again, or not now.
 	ErrImpossible = errors.New("cannot be delivered again")
+	// ErrElsewhere says that another process serves the subscription, or that this one
+	// has not loaded it yet.
+	ErrElsewhere = errors.New("this process does not serve the subscription")
 )
 
 // The conditions of a subscription.
@@ -23,7 +23,8 @@ const (
 	Working   = "working"
 	Starting  = "starting"  // its state is not loaded: what is said of it counts nothing yet
 	Probing   = "probing"   // its breaker is open: one delivery at a time looks whether the destination is back
-	Suspended = "suspended" // it waits for Resume
+	Suspended = "suspended" // its destination refused it for good; it waits for Resume
+	Paused    = "paused"    // an operator stopped it; it waits for Resume
 	Fenced    = "fenced"    // another process serves it
 )
 
@@ -38,8 +39,10 @@ type SubscriptionStatus struct {
 	Since  time.Time `json:"since,omitzero"`
 	// NextProbe is when an open breaker lets the next delivery through.
 	NextProbe time.Time `json:"next_probe,omitzero"`
-	// Lag counts the changes in the log that it was not offered yet.
-	Lag int64 `json:"lag"`
+	// Lag counts the changes in the log that it was not offered yet, LagSeconds is how
+	// old the oldest change is that is neither settled nor parked.
+	Lag        int64   `json:"lag"`
+	LagSeconds float64 `json:"lag_seconds"`
 	// Behind counts the partitions that it reads apart from the others.
 	Behind      int   `json:"behind,omitempty"`
 	Open        int   `json:"open"`      // changes taken, not settled
@@ -47,7 +50,9 @@ type SubscriptionStatus struct {
 	Parked      int   `json:"parked"`
 	ParkedBytes int64 `json:"parked_bytes"`
 	// Gaps counts the times that the log had dropped changes before they were read.
-	Gaps      int64         `json:"gaps"`
+	Gaps int64 `json:"gaps"`
+	// Tally is what became of the changes that it wanted, since it was made.
+	Tally     lane.Tally    `json:"tally"`
 	Cursors   map[int]int64 `json:"cursors,omitempty"`
 	LastError string        `json:"last_error,omitempty"`
 	LastAt    time.Time     `json:"last_error_at,omitzero"`
@@ -66,7 +71,10 @@ func (e *Engine) Status() []SubscriptionStatus {
 		}
 		for _, h := range heads {
 			next, _ := s.next(h.partition.ID)
-			st.Lag += max(h.at()-next, 0)
+			if lag := max(h.at()-next, 0); lag > 0 {
+				st.Lag += lag
+				st.LagSeconds = max(st.LagSeconds, s.age(h.partition.ID))
+			}
 		}
 		all = append(all, st)
 	}
@@ -78,6 +86,8 @@ func (s *subscription) condition() string {
 	switch {
 	case s.fenced:
 		return Fenced
+	case s.machine.Paused():
+		return Paused
 	case s.machine.Suspended():
 		return Suspended
 	case s.machine.Breaking():
@@ -93,7 +103,10 @@ func (s *subscription) status() SubscriptionStatus {
 	st := SubscriptionStatus{
 		Name: s.config.Name, Publisher: s.config.Publisher, Condition: s.condition(),
 		Behind: s.behind, Open: n.Open, InFlight: n.InFlight, Parked: n.Parked, ParkedBytes: n.ParkedBytes,
-		Gaps: s.gaps, Cursors: map[int]int64{}, LastAt: s.last.at,
+		Gaps: s.gaps, Cursors: map[int]int64{}, LastAt: s.last.at, Tally: state.Tally,
+	}
+	if at := s.machine.Oldest(); !at.IsZero() {
+		st.LagSeconds = max(time.Since(at).Seconds(), 0)
 	}
 	for id, c := range state.Cursors {
 		st.Cursors[id] = c.Offset
@@ -102,13 +115,25 @@ func (s *subscription) status() SubscriptionStatus {
 		st.LastError = s.last.code + ": " + s.last.detail
 	}
 	switch st.Condition {
-	case Suspended:
+	case Suspended, Paused:
 		st.Code, st.Detail, st.Since = state.Suspension.Code, state.Suspension.Detail, state.Suspension.Since
 	case Probing:
 		b := state.Breaker
 		st.Code, st.Detail, st.Since, st.NextProbe = b.Code, b.Detail, b.Since, b.Until
 	}
 	return st
+}
+
+// age is how long ago the last change that the subscription was offered was put into a
+// partition: those that it was not offered are younger.
+func (s *subscription) age(partition int) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.times[partition]
+	if at.IsZero() {
+		return 0
+	}
+	return max(time.Since(at).Seconds(), 0)
 }
 
 // Ready returns nil when every subscription is loaded and the change log is being
@@ -143,6 +168,9 @@ func (e *Engine) Floor(topic string) func(partition int) int64 {
 		}
 		low := int64(-1)
 		for _, s := range e.subs {
+			if s.config.live() {
+				continue // it begins at the end
+			}
 			s.mu.Lock()
 			at := max(s.machine.State().Cursors[partition].Offset-1, 0) // the one before tells the log from another
 			s.mu.Unlock()
@@ -152,91 +180,4 @@ func (e *Engine) Floor(topic string) func(partition int) int64 {
 		}
 		return low
 	}
-}
-
-// Resume makes a suspended subscription work again, and tries at once what waits.
-func (e *Engine) Resume(name string) error {
-	s := e.find(name)
-	if s == nil {
-		return fmt.Errorf("subscription %q: %w", name, ErrUnknown)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.machine.Resume()
-	s.changed()
-	s.saver.wake(false)
-	s.log.Info("subscription resumed")
-	return nil
-}
-
-func (e *Engine) find(name string) *subscription {
-	for _, s := range e.subs {
-		if s.config.Name == name {
-			return s
-		}
-	}
-	return nil
-}
-
-// Redeliver takes a delivery out of the dead letters and tries it again, with the
-// same id and bytes and all its attempts. It joins its resource's lane at once, so
-// later changes may have been delivered before it.
-func (e *Engine) Redeliver(ctx context.Context, id string) error {
-	r, err := e.records.Read(ctx, record.DeadLetters, id)
-	if err != nil {
-		return fmt.Errorf("read dead letter: %w", err)
-	}
-	var d record.DeadLetter
-	if r.Version == 0 {
-		return fmt.Errorf("dead letter %q: %w", id, ErrUnknown)
-	}
-	if err := json.Unmarshal(r.Value, &d); err != nil {
-		return fmt.Errorf("dead letter %q: %w", id, err)
-	}
-	s := e.find(d.Subscription)
-	switch {
-	case d.Kind != record.DeadDelivery || d.Headers[headerID] == nil:
-		return fmt.Errorf("dead letter %q holds no delivery: %w", id, ErrImpossible)
-	case s == nil:
-		return fmt.Errorf("subscription %q of the dead letter: %w", d.Subscription, ErrUnknown)
-	case d.Oversize:
-		return fmt.Errorf("dead letter %q was too large to be kept whole: %w", id, ErrImpossible)
-	}
-	if err := e.redeliver(ctx, s, d); err != nil {
-		return fmt.Errorf("dead letter %q: %w", id, err)
-	}
-	r.Value = nil
-	if err := saveOne(ctx, e.records, r); err != nil {
-		return fmt.Errorf("remove dead letter: %w", err)
-	}
-	return nil
-}
-
-func (e *Engine) redeliver(ctx context.Context, s *subscription, d record.DeadLetter) error {
-	ev, err := deadEvent(d)
-	if err != nil {
-		return err
-	}
-	p := lane.Parked{
-		ID: ev.ID, Lane: string(d.Key), Partition: d.Partition, Offset: d.Offset, Size: int64(len(ev.Data)),
-		Tries: d.Attempts,
-	}
-	rec, err := encodeParked(s.config.Name, p, ev)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	holds := s.machine.Holds(p.ID)
-	s.mu.Unlock()
-	if holds {
-		return fmt.Errorf("it is being delivered already: %w", ErrImpossible)
-	}
-	if err := saveOne(ctx, e.records, rec); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.machine.Adopt(p)
-	s.changed()
-	return nil
 }

@@ -2,12 +2,15 @@ package publishers
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/fresnel-search/fresnel/listener/stream"
+	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
+	"github.com/fresnel-search/fresnel/publishers/filter"
 	"github.com/fresnel-search/fresnel/publishers/lane"
 )
 
@@ -20,6 +23,7 @@ type subscription struct {
 	to       delivery.Destination
 	plugin   Plugin
 	project  Project
+	timeout  time.Duration // of one attempt
 	metrics  *pluginMetrics
 	log      *slog.Logger
 	saver    *saver
@@ -34,7 +38,11 @@ type subscription struct {
 	gaps    int64
 	behind  int // partitions that it reads for itself
 	fenced  bool
-	last    attempt // the last that did not succeed, for Status
+	last    attempt           // the last that did not succeed, for Status
+	times   map[int]time.Time // by partition: when the last change offered was put into the log
+	asked   int64             // changes of the state that somebody waits for
+	kept    int64             // of them, durable
+	keeping chan struct{}     // closed when kept grows; nil if nobody waits
 
 	// Only the saver uses these, or open before it runs.
 	saved   []byte // the state record as it is stored
@@ -73,20 +81,30 @@ func (s *subscription) offer(l *logged) bool {
 	c, wanted := s.wants(l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
+	switch live := s.config.live(); {
 	case l.offset < s.machine.Next(l.partition):
 		return true
-	case s.fenced || !s.machine.Room():
+	case live && s.fenced:
+		return true
+	case !live && (s.fenced || !s.machine.Room()):
 		return false
-	case !wanted:
+	}
+	s.seen(l)
+	if !wanted {
 		s.machine.Pass(l.partition, l.offset, l.id)
 		s.saver.wake(false)
 		return true
 	}
 	s.machine.Take(c)
 	s.changed()
+	if s.config.live() {
+		s.saver.wake(false) // it may have been dropped
+	}
 	return true
 }
+
+// seen notes how old the log is where the subscription stands. mu is held.
+func (s *subscription) seen(l *logged) { s.times[l.partition] = l.time }
 
 // wants projects the change for the subscription's audience and applies its filter
 // to that.
@@ -102,7 +120,17 @@ func (s *subscription) wants(l *logged) (lane.Change, bool) {
 	if v.event == nil || !s.config.Filter.Match(v.change) {
 		return lane.Change{}, false
 	}
-	return lane.Change{ID: v.event.ID, Lane: l.lane, Partition: l.partition, Offset: l.offset, Event: *v.event}, true
+	c := lane.Change{
+		ID: v.event.ID, Lane: l.lane, Partition: l.partition, Offset: l.offset, Event: *v.event,
+		Urgent: filter.Urgent(v.change.Cause.Priority), At: l.time,
+	}
+	if v.change.Action != change.Event {
+		c.Lineage, c.Revision = v.change.Lineage, v.change.Revision
+	}
+	if ttl := s.config.MessageTTL; ttl > 0 {
+		c.Expires = l.time.Add(ttl)
+	}
+	return c, true
 }
 
 // next is the offset that the subscription reads next.
@@ -173,12 +201,56 @@ func (s *subscription) dirty() bool {
 	return !s.fenced && s.machine.Dirty()
 }
 
+// durable waits until what the machine was told before is in the store.
+func (s *subscription) durable(ctx context.Context) error {
+	s.mu.Lock()
+	s.asked++
+	want := s.asked
+	s.saver.wake(false)
+	for s.kept < want {
+		if s.fenced {
+			s.mu.Unlock()
+			return ErrElsewhere
+		}
+		if s.keeping == nil {
+			s.keeping = make(chan struct{})
+		}
+		keeping := s.keeping
+		s.mu.Unlock()
+		select {
+		case <-keeping:
+		case <-ctx.Done():
+			return fmt.Errorf("not stored yet: %w", context.Cause(ctx))
+		}
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// keep says that the state is durable that was asked for until then.
+func (s *subscription) keep(asked int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = max(s.kept, asked)
+	s.told()
+}
+
+// told wakes those who wait for the state to be durable. mu is held.
+func (s *subscription) told() {
+	if s.keeping != nil {
+		close(s.keeping)
+		s.keeping = nil
+	}
+}
+
 // fence stops a subscription whose state another process has written.
 func (s *subscription) fence() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.fenced {
 		s.fenced = true
+		s.told()
 		s.log.Error("subscription is served by another process; stopped here")
 	}
 }

@@ -15,26 +15,6 @@ import (
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
 
-// Subscriptions is the operators' view of deliveries.
-type Subscriptions interface {
-	List(ctx context.Context) ([]Subscription, error)
-	// Resume lets a subscription go on that was suspended: ErrNotFound, or
-	// ErrConflict if it is not suspended.
-	Resume(ctx context.Context, name string) error
-}
-
-// Subscription is how one subscription is doing.
-type Subscription struct {
-	Name        string           `json:"name"`
-	Publisher   string           `json:"publisher"`
-	Destination string           `json:"destination,omitempty"` // without credentials
-	State       string           `json:"state"`                 // active, waiting, suspended or broken
-	Reason      string           `json:"reason,omitempty"`
-	Lag         int64            `json:"lag"`    // changes between its cursor and the head
-	Parked      int              `json:"parked"` // deliveries that wait for another attempt
-	Counters    map[string]int64 `json:"counters,omitempty"`
-}
-
 // Books is the accounting of what came in.
 type Books interface {
 	Books(ctx context.Context) ([]Book, error)
@@ -80,40 +60,13 @@ func (s *Server) adminRoutes(g *gin.RouterGroup) {
 	g.GET("/deadletters/*id", s.showDeadLetter)
 	g.POST("/deadletters/*id", s.replayDeadLetter)
 	g.DELETE("/deadletters/*id", s.dropDeadLetter)
-	g.GET("/subscriptions", s.listSubscriptions)
-	g.POST("/subscriptions/:name/resume", s.resumeSubscription)
 	g.GET("/books", s.books)
 	g.GET("/status", s.status)
+	g.GET("/feeds", s.listTopics)
+	g.DELETE("/feeds/:id", s.revokeTopic)
+	s.deliveryRoutes(g)
 	s.indexRoutes(g)
-}
-
-func (s *Server) listSubscriptions(c *gin.Context) {
-	if s.deps.Subscriptions == nil {
-		s.fail(c, errNotServed)
-		return
-	}
-	list, err := s.deps.Subscriptions.List(c.Request.Context())
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	if list == nil {
-		list = []Subscription{}
-	}
-	s.answer(c, http.StatusOK, gin.H{"subscriptions": list})
-}
-
-func (s *Server) resumeSubscription(c *gin.Context) {
-	if s.deps.Subscriptions == nil {
-		s.fail(c, errNotServed)
-		return
-	}
-	name := c.Param("name")
-	if err := s.deps.Subscriptions.Resume(c.Request.Context(), name); err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.answer(c, http.StatusOK, gin.H{"name": name, "resumed": true})
+	s.pluginRoutes(g)
 }
 
 // account is the books of one role.
@@ -192,11 +145,7 @@ func letterQuery(c *gin.Context) (DeadLetterQuery, error) {
 			}
 			q.Limit = n
 		default:
-			hint := ""
-			if near := query.Nearest(key, allowed); near != "" {
-				hint = "did you mean " + near + "? "
-			}
-			return q, &query.Error{Path: key, Detail: "unknown parameter; " + hint + "allowed here: " + strings.Join(allowed, ", ")}
+			return q, unknownParameter(key, allowed)
 		}
 	}
 	return q, nil

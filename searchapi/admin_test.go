@@ -154,6 +154,72 @@ func (d desk) Resume(_ context.Context, name string) error {
 	return searchapi.ErrNotFound
 }
 
+func (d desk) Pause(_ context.Context, name string) error {
+	if name == "nfv" {
+		return nil
+	}
+	return searchapi.ErrNotFound
+}
+
+// rack is one delivery, nfv/x@1.
+type rack struct{ asked []searchapi.DeliveryQuery }
+
+func (r *rack) List(_ context.Context, q searchapi.DeliveryQuery) ([]searchapi.Delivery, error) {
+	r.asked = append(r.asked, q)
+	return []searchapi.Delivery{{Subscription: "nfv", ID: "x@1", State: "waiting", Resource: "T/x"}}, nil
+}
+
+func (r *rack) Get(_ context.Context, subscription, id string) (searchapi.Delivery, *searchapi.Event, error) {
+	if subscription+"/"+id != "nfv/x@1" {
+		return searchapi.Delivery{}, nil, searchapi.ErrNotFound
+	}
+	return searchapi.Delivery{Subscription: "nfv", ID: "x@1"}, &searchapi.Event{ID: "x@1", Data: []byte(`{"n":1}`)}, nil
+}
+
+func (r *rack) Redeliver(_ context.Context, subscription, id string) error {
+	if _, _, err := r.Get(context.Background(), subscription, id); err != nil {
+		return fmt.Errorf("%w: it waits", searchapi.ErrConflict)
+	}
+	return nil
+}
+
+func TestDeliveriesAreListedShownAndRedelivered(t *testing.T) {
+	t.Parallel()
+	r := &rack{}
+	srv := newServer(t, &searcher{}, func(_ *searchapi.Config, d *searchapi.Deps) { d.Deliveries = r })
+	w, out := ask(t, srv, "root", "GET /v1/admin/deliveries?subscription=nfv&state=waiting&after=nfv/a&limit=1", "")
+	if w.Code != 200 || out["next"] != "nfv/x@1" {
+		t.Errorf("list: %d %s", w.Code, w.Body)
+	}
+	want := []searchapi.DeliveryQuery{{Subscription: "nfv", State: "waiting", AfterSubscription: "nfv", AfterID: "a", Limit: 1}}
+	if d := cmp.Diff(want, r.asked); d != "" {
+		t.Error(d)
+	}
+	w, out = ask(t, srv, "root", "GET /v1/admin/deliveries/nfv/x@1", "")
+	if e, ok := out["event"].(map[string]any); !ok || e["data"].(map[string]any)["n"] != 1.0 {
+		t.Errorf("show: %d %s", w.Code, w.Body)
+	}
+	for request, status := range map[string]int{
+		"GET /v1/admin/deliveries/nfv/none":             404,
+		"GET /v1/admin/deliveries?state=x":              400,
+		"GET /v1/admin/deliveries?stat=dead":            400,
+		"GET /v1/admin/deliveries?limit=0":              400,
+		"POST /v1/admin/deliveries/nfv/x@1":             404,
+		"POST /v1/admin/deliveries/nfv/x@1/redeliver":   200,
+		"POST /v1/admin/deliveries/nfv/none/redeliver":  409,
+		"POST /v1/admin/deliveries/other/x@1/redeliver": 409,
+		"GET /v1/admin/subscriptions":                   404, // this process has none
+		"POST /v1/admin/subscriptions/nfv/pause":        404,
+	} {
+		if w, _ := ask(t, srv, "root", request, ""); w.Code != status {
+			t.Errorf("%s: %d %s, want %d", request, w.Code, w.Body, status)
+		}
+	}
+	if w, _ := ask(t, srv, "ann", "GET /v1/admin/deliveries", ""); w.Code != http.StatusForbidden {
+		t.Errorf("list for a tenant: %d", w.Code)
+	}
+}
+
 type ledger []searchapi.Book
 
 func (l ledger) Books(context.Context) ([]searchapi.Book, error) {
@@ -174,6 +240,14 @@ func TestSubscriptionsAreListedAndResumed(t *testing.T) {
 	for name, status := range map[string]int{"nfv": 200, "log": 409, "x": 404} {
 		if w, _ := ask(t, srv, "root", "POST /v1/admin/subscriptions/"+name+"/resume", ""); w.Code != status {
 			t.Errorf("resume %s: %d %s, want %d", name, w.Code, w.Body, status)
+		}
+	}
+	for request, status := range map[string]int{
+		"GET /v1/admin/subscriptions/nfv": 200, "GET /v1/admin/subscriptions/x": 404, "POST /v1/admin/subscriptions/nfv/pause": 200,
+		"POST /v1/admin/subscriptions/x/pause": 404, "POST /v1/admin/subscriptions/nfv/stop": 404,
+	} {
+		if w, _ := ask(t, srv, "root", request, ""); w.Code != status {
+			t.Errorf("%s: %d %s, want %d", request, w.Code, w.Body, status)
 		}
 	}
 	if w, _ := ask(t, srv, "ann", "POST /v1/admin/subscriptions/nfv/resume", ""); w.Code != http.StatusForbidden {

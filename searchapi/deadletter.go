@@ -3,6 +3,7 @@ package searchapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -97,7 +98,10 @@ func (l Letters) Replay(ctx context.Context, id string) error {
 	if err := l.Resend(ctx, d); err != nil {
 		return fmt.Errorf("replay dead letter %q: %w", id, err)
 	}
-	return l.Drop(ctx, id)
+	if err := l.Drop(ctx, id); !errors.Is(err, ErrNotFound) { // who took it may have dropped it
+		return err
+	}
+	return nil
 }
 
 // Drop implements DeadLetters.

@@ -57,11 +57,15 @@ func (s *Server) prometheus() gin.HandlerFunc {
 
 // versions answers whatever does not name a version, as Searchlight did.
 func (s *Server) versions(c *gin.Context) {
-	base := strings.TrimSuffix(s.config.PublicEndpoint, "/")
-	if base == "" {
-		base = "http://" + c.Request.Host
-	}
 	s.answer(c, http.StatusMultipleChoices, gin.H{"versions": []gin.H{{
-		"id": "v1.0", "status": "CURRENT", "links": []gin.H{{"rel": "self", "href": base + "/v1/"}},
+		"id": "v1.0", "status": "CURRENT", "links": []gin.H{{"rel": "self", "href": s.base(c) + "/v1/"}},
 	}}})
+}
+
+// base is how the client reaches this server, for links.
+func (s *Server) base(c *gin.Context) string {
+	if base := strings.TrimSuffix(s.config.PublicEndpoint, "/"); base != "" {
+		return base
+	}
+	return "http://" + c.Request.Host
 }

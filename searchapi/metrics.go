@@ -45,7 +45,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 // routeLabels are the values of label route.
-func routeLabels() []string { return []string{"search", "resource", "admin", "health", "other"} }
+func routeLabels() []string {
+	return []string{"search", "resource", "events", "admin", "health", "other"}
+}
 
 func routeLabel(pattern string) string {
 	pattern = strings.Replace(pattern, "/v1.0/", "/v1/", 1)
@@ -54,6 +56,8 @@ func routeLabel(pattern string) string {
 		return "search"
 	case strings.HasPrefix(pattern, "/v1/resources/"):
 		return "resource"
+	case strings.HasPrefix(pattern, "/v1/tenants/"):
+		return "events"
 	case strings.HasPrefix(pattern, "/v1/admin/"):
 		return "admin"
 	case pattern == "/healthz" || pattern == "/readyz" || pattern == "/metrics":

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
+	"github.com/fresnel-search/fresnel/searchapi/feed"
 	"github.com/fresnel-search/fresnel/searchapi/policy"
 	"github.com/fresnel-search/fresnel/searchapi/query"
 )
@@ -49,8 +50,11 @@ type Deps struct {
 	Identity      Authenticator
 	DeadLetters   DeadLetters         // optional
 	Subscriptions Subscriptions       // optional
+	Deliveries    Deliveries          // optional
 	Books         Books               // optional
 	Indices       Indices             // optional
+	Feeds         *feed.Feeds         // optional
+	Plugins       Plugins             // optional
 	Status        func() Status       // optional
 	Ready         func() []Part       // optional: nothing but the API itself can fail
 	Starting      bool                // what stands below the API is not there yet: 503
@@ -185,6 +189,7 @@ func (s *Server) routes() http.Handler {
 		v.GET("/search", s.authenticated, search)
 		v.POST("/search", s.authenticated, search)
 		v.GET("/resources/:type/*id", s.authenticated, oneResource)
+		s.feedRoutes(v)
 		s.adminRoutes(v.Group("/admin", s.authenticated, s.adminOnly))
 	}
 	return e

@@ -31,3 +31,8 @@ func TestNothingIsLostOrInventedAtAnyCrash(t *testing.T) {
 	t.Parallel()
 	acceptance.Crashes(t, harness.Embedded(), acceptance.AllCrashes())
 }
+
+func TestReceiverNeverFindsAnOlderStateThanItIsToldOf(t *testing.T) {
+	t.Parallel()
+	acceptance.Consistency(t, harness.Embedded())
+}

@@ -70,29 +70,6 @@ func subscribe(t *testing.T, subscriptions map[string]string) (config string, re
 	return b.String(), receivers
 }
 
-// allDelivered waits until every subscription has nothing left to do.
-func allDelivered(t *testing.T, s *harness.Server, token string) {
-	t.Helper()
-	s.Eventually("all is delivered", func() error {
-		var a struct {
-			Subscriptions []struct {
-				Name        string
-				Lag, Parked int64
-				Counters    map[string]int64
-			}
-		}
-		if err := s.Call("GET", "/v1/admin/subscriptions", token, nil, &a); err != nil {
-			return err
-		}
-		for _, s := range a.Subscriptions {
-			if s.Lag != 0 || s.Parked != 0 || s.Counters["open"] != 0 {
-				return fmt.Errorf("%+v", s)
-			}
-		}
-		return nil
-	})
-}
-
 // TestSubscriptionsGetWhatTheyAskForAndMaySee plays the day to subscriptions of every
 // kind: what a filter lets through is what it says, and a project is told of exactly
 // what its token finds.
@@ -112,7 +89,7 @@ func TestSubscriptionsGetWhatTheyAskForAndMaySee(t *testing.T) {
 	s.Start()
 	s.Play("day")
 	acceptance.Settled(t, s, acceptance.Count(t, "day"), "root")
-	allDelivered(t, s, "root")
+	acceptance.AllDelivered(t, s, "root")
 	got := map[string][]harness.Delivery{}
 	for name, r := range receivers {
 		got[name] = r.Deliveries()

@@ -63,7 +63,7 @@ webhooks and other destinations.`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(serveCommand(errs), configCommand(out), catalogCommand(out), playCommand(errs),
-		searchCommand(out), deadLettersCommand(out), subscriptionsCommand(out), booksCommand(out),
+		searchCommand(out), deadLettersCommand(out), subscriptionsCommand(out), feedsCommand(out), pluginsCommand(out, errs), deliveriesCommand(out), booksCommand(out),
 		indexCommand(out), reindexCommand(out, errs),
 		demoCommand(out, errs), versionCommand(out))
 	return root

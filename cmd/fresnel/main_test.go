@@ -193,7 +193,7 @@ func TestServerThatIsNotThereIsNamed(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	for _, args := range []string{
-		"search x", "books", "deadletters list", "deadletters drop notification/t/0/1", "subscriptions list", "subscriptions resume a", "demo",
+		"search x", "books", "deadletters list", "deadletters drop notification/t/0/1", "subscriptions list", "subscriptions resume a", "deliveries list", "demo",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -259,6 +259,11 @@ func TestClientsShowWhatTheServerSays(t *testing.T) {
 		"DELETE /v1/admin/deadletters/notification/t%20x/0/42":      ``,
 		"GET /v1/admin/subscriptions":                               `{"subscriptions":[{"name":"nfv","publisher":"webhook","destination":"http://h/","state":"suspended","lag":12,"reason":"gone"}]}`,
 		"POST /v1/admin/subscriptions/nfv/resume":                   ``,
+		"POST /v1/admin/subscriptions/nfv/pause":                    ``,
+		"GET /v1/admin/subscriptions/nfv":                           `{"name":"nfv","state":"paused","lag_seconds":61.25,"settled":{"delivered":5,"dead":2},"cursors":{"0":7},"settings":{"durability":"kept"}}`,
+		"GET /v1/admin/deliveries":                                  `{"deliveries":[{"subscription":"nfv","id":"c1","state":"waiting","resource":"T/x","attempts":2,"due":"2026-01-02T03:04:05Z","code":"http_500","detail":"oops\u001b[2J"}],"next":""}`,
+		"GET /v1/admin/deliveries/nfv/c1":                           `{"id":"c1","event":{"data":{"n":1}}}`,
+		"POST /v1/admin/deliveries/nfv/c1/redeliver":                ``,
 		"GET /v1/admin/books":                                       `{"adds_up":false,"books":{"listener":{"input":3,"outcomes":{"dead":1,"dispatched":1}}}}`,
 	})
 	for _, c := range []struct {
@@ -274,6 +279,12 @@ func TestClientsShowWhatTheServerSays(t *testing.T) {
 		{"a drop", []string{"deadletters", "drop", "notification/t x/0/42"}, []string{"notification/t x/0/42: done"}},
 		{"subscriptions", []string{"subscriptions", "list"}, []string{"nfv", "suspended", "12", "gone"}},
 		{"a resumption", []string{"subscriptions", "resume", "nfv"}, []string{"nfv: resumed"}},
+		{"a pause", []string{"subscriptions", "pause", "nfv"}, []string{"nfv: paused"}},
+		{"one subscription", []string{"subscriptions", "show", "nfv"}, []string{"paused", "1m1.2s", "delivered", "5", "cursor of partition 0", "7", "durability", "kept"}},
+		{"deliveries", []string{"deliveries", "list", "-s", "nfv"}, []string{"nfv/c1", "waiting", "T/x", "2026-01-02 03:04:05", "http_500: oops"}},
+		{"one delivery", []string{"deliveries", "show", "nfv/c1"}, []string{`"n": 1`}},
+		{"a redelivery", []string{"deliveries", "redeliver", "nfv/c1"}, []string{"nfv/c1: on its way"}},
+		{"a redelivery of all", []string{"deliveries", "redeliver", "-s", "nfv"}, []string{"nfv: 1 deliveries on their way, 0 could not be"}},
 		{"books that do not add up", []string{"books"}, []string{"records read", "dispatched", "do NOT add up"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -11,8 +11,6 @@ import (
 
 	"github.com/fresnel-search/fresnel/cmd/fresnel/app"
 	"github.com/fresnel-search/fresnel/configs"
-	"github.com/fresnel-search/fresnel/publishers/log"
-	"github.com/fresnel-search/fresnel/publishers/webhook"
 )
 
 // roomyGC is how much garbage, in percent of what lives, piles up before it is
@@ -106,12 +104,7 @@ func logger(c configs.Log, out io.Writer) *slog.Logger {
 
 // pluginServe is the process of a built-in publisher.
 func pluginServe(name string) int {
-	switch name {
-	case "webhook":
-		webhook.Main(version())
-	case "log":
-		log.Main(version())
-	default:
+	if !app.ServePlugin(name, version()) {
 		return 2
 	}
 	return 0

@@ -128,7 +128,7 @@ func (b *batch[C, O]) jobs(req *publisherv1.PublishRequest) []job[O] {
 			continue
 		}
 		ev := event(d)
-		if at, ok := grouped[i]; ok && b.server.p.PublishBatch != nil {
+		if at, ok := grouped[i]; ok && b.server.p.together(to[i]) {
 			jobs[at].events = append(jobs[at].events, ev)
 			continue
 		}
@@ -164,6 +164,9 @@ func event(d *publisherv1.Delivery) *Event {
 	}
 	if t := e.GetTime(); t != nil {
 		ev.Time = t.AsTime()
+	}
+	if t := d.GetExpires(); t != nil {
+		ev.Expires = t.AsTime()
 	}
 	return ev
 }
@@ -202,7 +205,7 @@ func (b *batch[C, O]) call(ctx context.Context, j job[O]) (errs []error) {
 			errs = repeat(&Failure{Code: "panic", Err: errors.New("the plugin panicked")}, len(j.events))
 		}
 	}()
-	if b.server.p.PublishBatch != nil {
+	if b.server.p.together(j.to) {
 		return b.server.p.PublishBatch(ctx, b.config, j.to, j.events)
 	}
 	return []error{b.server.p.Publish(ctx, b.config, j.to, j.events[0])}

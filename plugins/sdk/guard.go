@@ -1,10 +1,14 @@
 package sdk
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 )
 
 // RefusedError says that the address guard let no connection through.
@@ -71,6 +75,53 @@ func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	return g.Check(ap.Addr())
 }
 
+// checkHost asks about a host that somebody else will resolve: whatever a resolver
+// may take for an address, and the names that always mean one.
+func (g *Guard) checkHost(host string) error {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	switch {
+	case host == "localhost" || strings.HasSuffix(host, ".localhost"):
+		return g.Check(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	case host == "metadata.google.internal":
+		return g.Check(netip.AddrFrom4([4]byte{169, 254, 169, 254}))
+	}
+	if strings.IndexFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+		return errors.New("a proxy is asked for names in ASCII only: write an international one as xn--")
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return g.Check(addr)
+	}
+	if addr, ok := oldAddress(host); ok {
+		return g.Check(addr)
+	}
+	return nil
+}
+
+// oldAddress reads IPv4 addresses as inet_aton does: up to four numbers, decimal,
+// octal or hexadecimal, the last of which fills what is left.
+func oldAddress(host string) (netip.Addr, bool) {
+	const most, whole = 4, 32
+	parts := strings.Split(host, ".")
+	if len(parts) > most || strings.ContainsAny(host, "_ob") && !strings.Contains(host, "0x") {
+		return netip.Addr{}, false
+	}
+	var sum uint64
+	for i, p := range parts {
+		bits := 8
+		if i == len(parts)-1 {
+			bits = whole - 8*i
+		}
+		n, err := strconv.ParseUint(p, 0, bits)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		sum = sum<<bits | n
+	}
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(sum))
+	return netip.AddrFrom4(b), true
+}
+
 type network struct {
 	prefix netip.Prefix
 	what   string
@@ -87,7 +138,8 @@ func special() []network {
 		{"a carrier's private", "100.64.0.0/10"},
 		{"a link-local", "169.254.0.0/16 fe80::/10"},
 		{"a multicast", "224.0.0.0/4 ff00::/8"},
-		{"a NAT64", "64:ff9b::/96 64:ff9b:1::/48"},
+		{"a cloud's metadata", "168.63.129.16/32"}, // the others are link-local or private
+		{"a NAT64", "64:ff9b::/96 64:ff9b:1::/48 ::ffff:0:0:0/96"},
 		{"a 6to4 or Teredo", "2002::/16 2001::/32 192.88.99.0/24"},
 		{"an IPv4-compatible", "::/96"},
 		{"a benchmarking", "198.18.0.0/15 2001:2::/48"},

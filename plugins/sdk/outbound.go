@@ -1,6 +1,9 @@
 package sdk
 
 import (
+	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,9 +20,10 @@ import (
 type Outbound struct {
 	// Allow lists networks that are let through although they are not public.
 	Allow []string `json:"allow,omitempty" doc:"networks, such as 10.1.0.0/16, that may be reached although they are not public"`
-	// Proxy is the URL of an HTTP proxy; it, not this process, then decides what may be
-	// reached. Proxies of the environment are not honoured.
-	Proxy string `json:"proxy,omitempty" doc:"URL of an HTTP proxy, which then decides what may be reached"`
+	// Proxy is the URL of an HTTP proxy, which then resolves names and decides what may
+	// be reached by them; addresses are still asked about here. Proxies of the
+	// environment are not honoured.
+	Proxy string `json:"proxy,omitempty" doc:"URL of an HTTP proxy, which then decides which names may be reached"`
 
 	once   sync.Once
 	client *http.Client
@@ -57,13 +61,29 @@ func (o *Outbound) Do(req *http.Request) (*http.Response, error) {
 	return client.Do(req)
 }
 
+// Post makes one attempt at posting a body and returns its outcome: a request, Do and
+// FromHTTP in one.
+func (o *Outbound) Post(ctx context.Context, uri string, header http.Header, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, uri, bytes.NewReader(body))
+	if err != nil {
+		return FromHTTP(nil, errUnsendable) //nolint:bodyclose // there is none
+	}
+	if header != nil {
+		req.Header = header.Clone()
+	}
+	return FromHTTP(o.Do(req)) //nolint:bodyclose // FromHTTP closes it
+}
+
 // open makes the client at first use.
 func (o *Outbound) open() (*http.Client, error) {
-	o.once.Do(func() { o.client, o.err = o.newClient() })
+	o.once.Do(func() { o.client, o.err = o.Client(nil) })
 	return o.client, o.err
 }
 
-func (o *Outbound) newClient() (*http.Client, error) {
+// Client returns an HTTP client as Do uses it, with connections of its own, for a
+// destination that wants a client certificate or has authorities of its own. It must
+// be kept for the next request, and its idle connections closed in the end.
+func (o *Outbound) Client(conf *tls.Config) (*http.Client, error) {
 	guard, err := NewGuard(o.Allow)
 	if err != nil {
 		return nil, fmt.Errorf("allow: %w", err)
@@ -71,6 +91,7 @@ func (o *Outbound) newClient() (*http.Client, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second, Control: guard.control}
 	t := &http.Transport{
 		DialContext:            dialer.DialContext,
+		TLSClientConfig:        conf,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -87,8 +108,8 @@ func (o *Outbound) newClient() (*http.Client, error) {
 		if err != nil || proxy.Host == "" {
 			return nil, errors.New("proxy: not a URL such as http://proxy:3128")
 		}
-		t.Proxy = http.ProxyURL(proxy)
-		dialer.Control = nil
+		t.Proxy = func(req *http.Request) (*url.URL, error) { return proxy, guard.checkHost(req.URL.Hostname()) }
+		dialer.Control = nil // it connects to the proxy only
 	}
 	return &http.Client{
 		Transport:     t,

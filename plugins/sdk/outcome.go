@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func result(deliveryID string, err error, took time.Duration, secrets map[string
 		return r
 	}
 	f := classify(err)
-	message := clip(scrub(err.Error(), secrets))
+	message := clip(scrub(withoutURL(err), secrets))
 	scope := publisherv1.Scope_SCOPE_DELIVERY
 	switch {
 	case f == errNoRoom:
@@ -99,6 +100,20 @@ func result(deliveryID string, err error, took time.Duration, secrets map[string
 	}
 	r.Outcome = &publisherv1.DeliveryResult_Retry{Retry: retry}
 	return r
+}
+
+// withoutURL is an error's text without the URL that net/http and net/url put into
+// theirs: it may carry credentials.
+func withoutURL(err error) string {
+	text := err.Error()
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		plain := "not a URL"
+		if u.Op != "parse" {
+			plain = u.Err.Error()
+		}
+		text = strings.ReplaceAll(text, u.Error(), plain)
+	}
+	return text
 }
 
 // clip makes a message fit for a record: valid UTF-8 and not long.

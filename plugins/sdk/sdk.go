@@ -36,11 +36,19 @@ type Publisher[C, O any] struct {
 
 	// Publish makes one attempt at one event. Nil means delivered; see Reject, Gone,
 	// RetryAfter and FromHTTP for the rest. Any other error means try again. It must
-	// return when ctx is done. One of Publish and PublishBatch must be set.
+	// return when ctx is done. One of Publish and PublishBatch must be set, or both
+	// with Together.
 	Publish func(ctx context.Context, c *C, d *Destination[O], ev *Event) error
 	// PublishBatch makes one attempt at several events of one destination and returns
 	// one error for each, in order; nil alone means that all were delivered.
 	PublishBatch func(ctx context.Context, c *C, d *Destination[O], evs []*Event) []error
+	// Together says which destinations PublishBatch is for, where both are set.
+	Together func(d *Destination[O]) bool
+}
+
+// together reports whether a destination gets its events in batches.
+func (p *Publisher[C, O]) together(d *Destination[O]) bool {
+	return p.PublishBatch != nil && (p.Together == nil || p.Together(d))
 }
 
 // Destination is where events go.
@@ -71,11 +79,14 @@ type Event struct {
 	DeliveryID string
 	// Attempt is 1 at first.
 	Attempt int
+	// Expires is when the host gives the delivery up; zero if it never does. A
+	// receiver that keeps messages for a time need not keep this one for longer.
+	Expires time.Time
 }
 
 // Main serves the publisher to the host that started this process and returns when
-// the host is done with it. It exits with status 1 if the process was not started by
-// a host, and panics if the description is wrong, which is a mistake of the author.
+// the host is done with it. If the process was not started by a host it does what
+// Serve says; it panics if the description is wrong, which is a mistake of the author.
 func Main[C, O any](p Publisher[C, O]) {
 	server, err := p.Server()
 	if err != nil {
@@ -104,8 +115,9 @@ func (p Publisher[C, O]) check() error {
 	if len(p.Schemes) == 0 {
 		errs = append(errs, errors.New("it serves no scheme"))
 	}
-	if (p.Publish == nil) == (p.PublishBatch == nil) {
-		errs = append(errs, errors.New("it needs either Publish or PublishBatch"))
+	both, none := p.Publish != nil && p.PublishBatch != nil, p.Publish == nil && p.PublishBatch == nil
+	if none || both != (p.Together != nil) {
+		errs = append(errs, errors.New("it needs either Publish or PublishBatch, or both and Together"))
 	}
 	return errors.Join(errs...)
 }

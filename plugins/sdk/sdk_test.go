@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -107,6 +108,8 @@ func TestErrorsAreOutcomes(t *testing.T) {
 		"wrapped": fmt.Errorf("post: %w", sdk.Reject(errors.New("no"))),
 		"secret":  errors.New("401 for key canary here"),
 		"long":    errors.New(strings.Repeat("é", 1000)),
+		"bad url": sdk.Gone(parse("http://user:canary7@host:canary7/\x00")),
+		"url":     fmt.Errorf("post: %w", &url.Error{Op: "Post", URL: "http://user:canary7@host/", Err: errors.New("no")}),
 		"coded":   &sdk.Failure{Code: "full", Err: errors.New("no")},
 	}
 	want := map[string]string{
@@ -115,6 +118,7 @@ func TestErrorsAreOutcomes(t *testing.T) {
 		"other": "retry error 0s 0: no", "deadline": "retry timeout 0s 0: context deadline exceeded",
 		"wrapped": "rejected rejected 0: post: no", "secret": "retry error 0s 0: 401 for key [redacted] here",
 		"long": "retry error 0s 0: " + strings.Repeat("é", 256), "coded": "retry full 0s 0: no",
+		"bad url": "rejected gone 1: not a URL", "url": "retry error 0s 0: post: no",
 	}
 	c := open(t, func(_ context.Context, _ *testConfig, _ *sdk.Destination[testOptions], ev *sdk.Event) error {
 		return errs[ev.DeliveryID]
@@ -132,6 +136,11 @@ func TestErrorsAreOutcomes(t *testing.T) {
 			t.Errorf("%s: %q, want %q", id, got[id], w)
 		}
 	}
+}
+
+func parse(uri string) error {
+	_, err := url.Parse(uri)
+	return err
 }
 
 func TestPanicIsARetryOfThatDeliveryAlone(t *testing.T) {

@@ -21,14 +21,19 @@ import (
 //
 // The process ignores SIGTERM, SIGINT and SIGHUP, which reach a whole process group or
 // service: it ends when its host says so, or at once when its host is gone.
+//
+// Started by hand it exits with status 1, unless it is given -info, to print what it
+// is, or -listen, to serve hosts over the network: with certificates of both sides
+// (-cert, -key, -client-ca), or without TLS at a loopback address, for debuggers.
 func Serve(server publisherv1.PublisherServer) {
 	// go-plugin replaces os.Stderr; what is logged must go to the real one.
 	stderr := os.Stderr
-	if os.Getenv(publisherv1.CookieKey) == publisherv1.CookieValue {
-		slog.SetDefault(logger(stderr))
-		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-		go exitWithHost(os.Stdin)
+	slog.SetDefault(logger(stderr))
+	if os.Getenv(publisherv1.CookieKey) != publisherv1.CookieValue {
+		os.Exit(command(server, os.Args[1:], os.Stdout, stderr))
 	}
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	go exitWithHost(os.Stdin)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake(),
 		VersionedPlugins: wire.Sets(server),

@@ -200,5 +200,9 @@ func TestUnsendableURLSuspends(t *testing.T) {
 		if err := get(t, &sdk.Outbound{}, u); !errors.As(err, &f) || !f.Final || !f.Destination {
 			t.Errorf("%s: %v, want it rejected for the destination", u, err)
 		}
+		err := (&sdk.Outbound{}).Post(t.Context(), u, nil, nil)
+		if !errors.As(err, &f) || !f.Final || !f.Destination || strings.Contains(err.Error(), "example") {
+			t.Errorf("Post(%s) = %v, want it rejected for the destination", u, err)
+		}
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// ErrUnavailable says that no attempt was made: the plugin is starting, restarting or
-// being stopped. It does not count against a delivery.
+// ErrUnavailable says that no attempt was made that counts against a delivery: the
+// plugin is starting, restarting or being stopped, or it died with deliveries in hand,
+// of which the host will find out which one it dies of.
 var ErrUnavailable = errors.New("publisher plugin is not available")
 
 // Destination is where a subscription's deliveries go.

@@ -37,7 +37,8 @@ type Filter struct {
 	MinPriority string `yaml:"min_priority" json:"min_priority,omitempty"`
 }
 
-// priorities are the seven of oslo.messaging, from low to high.
+// priorities are the seven of oslo.messaging, from low to high: sample and audit are
+// periodic reports that nobody has to act on, so they stand between debug and info.
 var priorities = []string{"debug", "sample", "audit", "info", "warn", "error", "critical"}
 
 // actions are what may be asked for.
@@ -101,6 +102,10 @@ func (f Filter) Match(c *change.Change) bool {
 func anyOf(patterns []string, s string) bool {
 	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return glob(p, s) })
 }
+
+// Urgent reports whether a change of this priority goes before those of others: error
+// and critical do.
+func Urgent(priority string) bool { return rank(priority) >= rank("error") }
 
 // rank orders priorities; -1 is an unknown one.
 func rank(priority string) int {

@@ -14,3 +14,12 @@ func InFlight(p *Plugin) int {
 	}
 	return int(st.GetDeliveriesInFlight())
 }
+
+// CopyProgram is what makes the copies that are run.
+var CopyProgram = copyProgram
+
+// Message is a destination as plugins get it.
+var Message = message
+
+// RaceDetector says that memory is not limited.
+const RaceDetector = raceDetector

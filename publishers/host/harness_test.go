@@ -89,9 +89,14 @@ func start(t *testing.T, cfg host.Config) *started {
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
-			const enough = 8 << 10
-			all := log.String()
-			t.Log(all[:min(len(all), enough)])
+			const enough, long = 8 << 10, 500
+			var some strings.Builder
+			for line := range strings.Lines(log.String()) {
+				if !strings.Contains(line, "garbage") && some.Len() < enough {
+					some.WriteString(line[:min(len(line), long)])
+				}
+			}
+			t.Log(some.String())
 		}
 	})
 	return s

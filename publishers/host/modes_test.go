@@ -1,18 +1,23 @@
 package host_test
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/plugins/sdk"
@@ -58,13 +63,26 @@ func runMode(mode string) int {
 			child.Stderr, child.Stdout = os.Stderr, os.Stdout
 			child.SysProcAttr = &syscall.SysProcAttr{Setsid: leaves}
 			must(child.Start())
-			if !leaves {
-				say(os.Stderr, fmt.Sprintf("child=%d", child.Process.Pid))
-			}
+			name := map[bool]string{true: "escaped", false: "child"}[leaves]
+			say(os.Stderr, fmt.Sprintf("%s=%d", name, child.Process.Pid))
 		}
 	case "webhook":
 		webhook.Main("1.0.0")
 		return 0
+	case "exit-well":
+		return 0
+	case "flood-stdout":
+		stdout := os.Stdout
+		go func() {
+			for {
+				say(stdout, strings.Repeat("\x00garbage|", 100))
+			}
+		}()
+	case "old":
+		fmt.Println("1|7|unix|/nowhere|grpc|")
+		select {}
+	case "remote":
+		os.Args = append([]string{"plugin"}, strings.Fields(os.Getenv("REMOTE_ARGS"))...)
 	case "raw":
 		serveRaw(&huge{})
 	}
@@ -91,7 +109,7 @@ type fakeConfig struct {
 // fake does what the destination says.
 func fake() sdk.Publisher[fakeConfig, struct{}] {
 	return sdk.Publisher[fakeConfig, struct{}]{
-		Name: "fake", Version: "1.2.3", Schemes: []string{"fake"}, Publish: fakePublish,
+		Name: cmp.Or(os.Getenv("TEST_NAME"), "fake"), Version: cmp.Or(os.Getenv("TEST_VERSION"), "1.2.3"), Schemes: []string{"fake"}, Publish: fakePublish,
 	}
 }
 
@@ -138,11 +156,50 @@ func fakePublish(ctx context.Context, c *fakeConfig, d *sdk.Destination[struct{}
 		select {}
 	case "panic":
 		panic("at the delivery of " + ev.DeliveryID)
+	case "poison": // of a batch, those ids are deadly
+		if slices.Contains(strings.Split(arg, ","), ev.DeliveryID) {
+			os.Exit(9)
+		}
+		return nil
+	case "deadly":
+		os.Exit(9)
+	case "write": // one line for each event, with our version
+		f, err := os.OpenFile("/"+arg, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+		must(err)
+		say(f, ev.Subject+" "+ev.DeliveryID+" "+os.Getenv("TEST_VERSION"))
+		return f.Close()
+	case "eat": // memory
+		var eaten [][]byte
+		for range 2 << 10 {
+			eaten = append(eaten, bytes.Repeat([]byte("x"), 1<<20))
+		}
+		return fmt.Errorf("%d MiB eaten", len(eaten))
+	case "limits":
+		return sdk.Reject(errors.New(limitsOfSelf()))
 	case "crash":
 		go panic("in a goroutine of its own")
 		<-ctx.Done()
 	}
 	return errors.New("unknown verb")
+}
+
+// limitsOfSelf is what the kernel says that this process may use.
+func limitsOfSelf() string {
+	b, err := os.ReadFile("/proc/self/limits")
+	must(err)
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		for _, name := range []string{"Max open files", "Max data size", "Max core file size"} {
+			if rest, ok := strings.CutPrefix(line, name); ok {
+				out = append(out, name+" "+strings.Fields(rest)[0])
+			}
+		}
+	}
+	st, err := os.ReadFile("/proc/self/stat")
+	must(err)
+	const nice = 16
+	fields := strings.Fields(string(st)[strings.LastIndex(string(st), ")")+1:])
+	return strings.Join(append(out, "nice "+fields[nice]), ", ")
 }
 
 // huge is a publisher by hand, without the SDK: no lifeline, no ignored signals, and
@@ -152,7 +209,7 @@ type huge struct {
 }
 
 func (*huge) GetInfo(context.Context, *publisherv1.GetInfoRequest) (*publisherv1.GetInfoResponse, error) {
-	return &publisherv1.GetInfoResponse{Name: "raw", Version: "0.1.0"}, nil
+	return &publisherv1.GetInfoResponse{Name: "raw", Version: "0.1.0", Schemes: []string{"raw"}}, nil
 }
 
 func (*huge) Configure(context.Context, *publisherv1.ConfigureRequest) (*publisherv1.ConfigureResponse, error) {
@@ -167,9 +224,23 @@ func (*huge) GetStatus(context.Context, *publisherv1.GetStatusRequest) (*publish
 	return st, nil
 }
 
-// Publish acks twice, acks strangers, and leaves out the last one; or it hangs.
+// Publish acks twice, acks strangers, and leaves out the last one; or it hangs, or
+// refuses batches as a whole.
 func (*huge) Publish(req *publisherv1.PublishRequest, stream publisherv1.Publisher_PublishServer) error {
 	ds := req.GetDeliveries()
+	switch req.GetDestinations()[0].GetUri() {
+	case "raw:never":
+		return nil
+	case "raw:busy":
+		return status.Error(codes.ResourceExhausted, "too much")
+	case "raw:picky":
+		for _, d := range ds {
+			if d.GetDeliveryId() == "bad" {
+				return status.Error(codes.InvalidArgument, "there is something wrong with the batch")
+			}
+		}
+		ds = append(ds, nil) // nobody is left out
+	}
 	if req.GetDestinations()[0].GetUri() == "raw:hang" {
 		<-stream.Context().Done()
 		return stream.Context().Err()

@@ -20,6 +20,7 @@ const (
 	longestLine   = 8 << 10
 	longestText   = 2 << 10 // of a line without structure
 	linesASecond  = 500
+	bytesASecond  = 256 << 10
 	tailLines     = 20
 	mostAttribute = 20
 )
@@ -35,6 +36,7 @@ type output struct {
 	panicked bool
 	second   time.Time
 	lines    int
+	bytes    int
 	lost     int
 }
 
@@ -44,7 +46,7 @@ func (o *output) readStdout(stdout io.Reader, handshake *io.PipeWriter) {
 	announced := false
 	eachLine(stdout, func(line []byte) {
 		if announced || !isHandshake(line) {
-			o.say(slog.LevelWarn, "stdout", slog.String("text", string(line[:min(len(line), longestText)])))
+			o.say(slog.LevelWarn, "stdout", len(line), slog.String("text", string(line[:min(len(line), longestText)])))
 			return
 		}
 		announced = true
@@ -102,7 +104,7 @@ func (o *output) lastLines() string {
 func (o *output) take(line []byte) {
 	var members map[string]any
 	if line[0] != '{' || json.Unmarshal(line, &members) != nil {
-		o.say(o.plainLevel(line), "stderr", slog.String("text", string(line[:min(len(line), longestText)])))
+		o.say(o.plainLevel(line), "stderr", len(line), slog.String("text", string(line[:min(len(line), longestText)])))
 		return
 	}
 	level := levelOf(pick(members, "@level", "level", "lvl", "severity"))
@@ -116,7 +118,7 @@ func (o *output) take(line []byte) {
 			attrs = append(attrs, slog.Any("plugin_"+strings.TrimPrefix(name, "@"), value))
 		}
 	}
-	o.say(level, "log", attrs...)
+	o.say(level, "log", len(line), attrs...)
 }
 
 // plainLevel is error from the first line of a panic on, else info.
@@ -160,12 +162,13 @@ func levelOf(v any) slog.Level {
 	}
 }
 
-// say logs a line from one of the plugin's streams, unless there were too many in this second.
-func (o *output) say(level slog.Level, source string, attrs ...slog.Attr) {
+// say logs a line from one of the plugin's streams, unless there was too much in this
+// second.
+func (o *output) say(level slog.Level, source string, size int, attrs ...slog.Attr) {
 	if !o.log.Enabled(context.Background(), level) {
 		return
 	}
-	allowed, lost := o.allow(time.Now())
+	allowed, lost := o.allow(time.Now(), size)
 	if lost > 0 {
 		o.log.Warn("plugin log lines dropped", "count", lost)
 	}
@@ -174,15 +177,17 @@ func (o *output) say(level slog.Level, source string, attrs ...slog.Attr) {
 	}
 }
 
-// allow counts lines by the second; it also returns how many were dropped in the last
-// one, once.
-func (o *output) allow(now time.Time) (allowed bool, lost int) {
+// allow counts lines and their bytes by the second; it also returns how many lines were
+// dropped in the last one, once.
+func (o *output) allow(now time.Time, size int) (allowed bool, lost int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now.Sub(o.second) >= time.Second {
-		o.second, o.lines, lost, o.lost = now, 0, o.lost, 0
+		o.second, o.lines, o.bytes, lost, o.lost = now, 0, 0, o.lost, 0
 	}
-	if o.lines++; o.lines > linesASecond {
+	o.lines++
+	o.bytes += min(size, longestLine)
+	if o.lines > linesASecond || o.bytes > bytesASecond {
 		o.lost++
 		o.dropped.Inc()
 		return false, lost
@@ -217,7 +222,7 @@ func (s *synced) Write(b []byte) (int, error) {
 		}
 		s.rest = bytes.Clone(rest)
 		if len(line) > 0 {
-			s.out.say(slog.LevelWarn, "printed to "+s.stream,
+			s.out.say(slog.LevelWarn, "printed to "+s.stream, len(line),
 				slog.String("text", string(line[:min(len(line), longestText)])))
 		}
 	}

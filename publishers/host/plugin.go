@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,208 +16,167 @@ type State string
 
 // The states of a plugin.
 const (
-	Idle     State = "idle" // nobody asked for it
-	Starting State = "starting"
-	Ready    State = "ready"
-	Backoff  State = "backoff" // it ended or did not start; it is started again soon
-	Draining State = "draining"
-	Stopped  State = "stopped"
+	Discovered  State = "discovered" // it could be used, but nothing needs it
+	Starting    State = "starting"
+	Configuring State = "configuring"
+	Ready       State = "ready"
+	Backoff     State = "backoff"     // it ended or did not start; it is started again soon
+	Quarantined State = "quarantined" // it is not started again soon; what is for it is kept
+	Draining    State = "draining"
+	Stopped     State = "stopped"
 )
+
+// states are all of them, for metrics.
+func states() []State {
+	return []State{Discovered, Starting, Configuring, Ready, Backoff, Quarantined, Draining, Stopped}
+}
 
 // Plugin is one supervised plugin. It is safe for concurrent use.
 type Plugin struct {
-	cfg     Config
-	spec    spec
-	log     *slog.Logger
-	metrics *pluginMetrics
-	window  *window
-	wanted  sync.Once
+	cfg      Config
+	log      *slog.Logger
+	metrics  *pluginMetrics
+	window   *window
+	suspects suspects
+	wanted   sync.Once
+	orders   chan order
 
 	mu       sync.Mutex
+	source   source
 	state    State
-	proc     *process // set while ready
+	since    time.Time
+	inst     *instance // set while ready
 	changed  chan struct{}
 	restarts int
 	problem  error
 }
 
-func newPlugin(cfg Config, s spec, log *slog.Logger, m *pluginMetrics) *Plugin {
-	return &Plugin{
-		cfg: cfg, spec: s, log: log, metrics: m, window: newWindow(cfg.BatchesPerDestination),
-		state: Idle, changed: make(chan struct{}),
-	}
+// order asks the supervisor for a new start.
+type order struct {
+	resume bool // only if it is not running
+	done   chan error
 }
 
-// supervise keeps the plugin running until ctx is done.
-func (p *Plugin) supervise(ctx context.Context, runDir string) {
-	const first, longest, calm = 100 * time.Millisecond, 30 * time.Second, time.Minute
-	cfg := p.cfg
-	cfg.RunDir = runDir
-	for wait := first; ; {
-		began := time.Now()
-		err := p.runOnce(ctx, cfg)
-		if ctx.Err() != nil {
-			p.set(Stopped, nil, nil)
-			return
-		}
-		if time.Since(began) > calm {
-			wait = first
-		}
-		p.set(Backoff, nil, err)
-		p.metrics.restarts.Inc()
-		pause := jitter(wait)
-		p.log.Warn("plugin is not running", "err", err, "wait", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-		wait = min(2*wait, longest)
+func newPlugin(cfg Config, s source, log *slog.Logger, m *pluginMetrics) *Plugin {
+	p := &Plugin{
+		cfg: cfg, source: s, log: log, metrics: m, window: newWindow(cfg.BatchesPerDestination),
+		orders: make(chan order), state: Discovered, since: time.Now(), problem: s.problem, changed: make(chan struct{}),
 	}
+	m.state(Discovered)
+	return p
 }
 
-// jitter spreads a pause by a fifth either way.
-func jitter(d time.Duration) time.Duration {
-	const fifth = 5
-	return d - d/fifth + rand.N(2*d/fifth+1)
-}
-
-// runOnce starts the plugin and watches it until it has to be started again, or ctx
-// is done and it has ended in good order.
-func (p *Plugin) runOnce(ctx context.Context, cfg Config) error {
-	// The folder may have been swept away since the last time.
-	const private = 0o700
-	if err := os.MkdirAll(cfg.RunDir, private); err != nil {
-		return err
-	}
-	p.set(Starting, nil, nil)
-	out := &output{log: p.log, dropped: p.metrics.dropped}
-	proc, err := launch(ctx, cfg, p.spec, out)
-	if err != nil {
-		return err
-	}
-	defer proc.stop()
-	p.set(Ready, proc, nil)
-	p.log.Info("plugin started", "pid", proc.pid, "version", proc.version)
-	err = p.watch(ctx, proc)
-	if ctx.Err() == nil {
-		p.set(Backoff, nil, err)
-		proc.runner.killGroup()
-		return err
-	}
-	p.set(Draining, nil, nil)
-	if err := proc.drain(context.WithoutCancel(ctx), cfg.StopGrace); err != nil {
-		p.log.Warn("plugin did not drain", "err", err)
-	}
-	p.log.Info("plugin stopped", "pid", proc.pid)
-	return nil
-}
-
-// watch returns why the process has to be replaced; nil if ctx is done.
-func (p *Plugin) watch(ctx context.Context, proc *process) error {
-	const most, patience = 3, 2 * time.Second
-	tick := time.NewTicker(p.cfg.HealthInterval)
-	defer tick.Stop()
-	for failures := 0; ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-proc.runner.exited:
-			if proc.runner.exit != nil {
-				return fmt.Errorf("plugin exited: %w", proc.runner.exit)
-			}
-			return errors.New("plugin exited with status 0")
-		case <-tick.C:
-		}
-		err := proc.healthy(ctx, min(patience, p.cfg.HealthInterval))
-		if err == nil {
-			failures = 0
-		} else {
-			failures++
-			p.log.Warn("plugin is not healthy", "err", err)
-		}
-		stuck := proc.progress.stalled(time.Now()) > 2*(p.cfg.AttemptTimeout+margin)
-		switch {
-		case failures == most:
-			return fmt.Errorf("plugin gave no healthy answer %d times: %w", most, err)
-		case stuck:
-			return errors.New("plugin answers for none of its deliveries")
-		}
-	}
-}
-
-func (p *Plugin) set(state State, proc *process, problem error) {
+func (p *Plugin) set(state State, inst *instance, problem error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if state == Starting && p.state == Backoff {
+	if state == Starting && (p.state == Backoff || p.state == Quarantined) {
 		p.restarts++
 	}
-	if state != Starting {
+	if state != Starting && state != Configuring {
 		p.problem = problem
 	}
-	p.state, p.proc = state, proc
+	if state != p.state {
+		p.since = time.Now()
+	}
+	p.state, p.inst = state, inst
 	close(p.changed)
 	p.changed = make(chan struct{})
-	ready := 0.0
-	if state == Ready {
-		ready = 1
-	}
-	p.metrics.ready.Set(ready)
+	p.metrics.state(state)
 }
 
-// ready returns the running process; it waits a moment for one that is starting.
-func (p *Plugin) ready(ctx context.Context) (*process, error) {
+// ready returns what runs of the plugin; it waits a moment for one that is starting.
+func (p *Plugin) ready(ctx context.Context) (*instance, error) {
 	const moment = time.Second
 	ctx, cancel := context.WithTimeout(ctx, moment)
 	defer cancel()
 	for {
 		p.mu.Lock()
-		proc, state, changed, problem := p.proc, p.state, p.changed, p.problem
+		inst, state, changed, problem := p.inst, p.state, p.changed, p.problem
 		p.mu.Unlock()
-		if proc != nil {
-			return proc, nil
+		if inst != nil && !inst.gone() { // else it will be noticed
+			return inst, nil
 		}
-		if state == Stopped || state == Draining {
-			return nil, fmt.Errorf("%w: %s", delivery.ErrUnavailable, state)
+		if state == Stopped || state == Draining || state == Quarantined {
+			return nil, unavailable(state, problem)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			if problem != nil {
-				return nil, fmt.Errorf("%w: %s: %w", delivery.ErrUnavailable, state, problem)
-			}
-			return nil, fmt.Errorf("%w: %s", delivery.ErrUnavailable, state)
+			return nil, unavailable(state, problem)
 		}
 	}
 }
 
+func unavailable(state State, problem error) error {
+	if problem != nil {
+		return fmt.Errorf("%w: it is %s: %w", delivery.ErrUnavailable, state, problem)
+	}
+	return fmt.Errorf("%w: it is %s", delivery.ErrUnavailable, state)
+}
+
+// enter is ready, and counts a call: the instance is not ended before calls.leave.
+func (p *Plugin) enter(ctx context.Context) (*instance, error) {
+	for {
+		inst, err := p.ready(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		if p.inst == inst {
+			inst.calls.enter()
+			p.mu.Unlock()
+			return inst, nil
+		}
+		p.mu.Unlock()
+	}
+}
+
+// origin returns where the plugin comes from, as it is known now.
+func (p *Plugin) origin() source {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.source
+}
+
+// ask gives the supervisor an order and waits for what comes of it.
+func (p *Plugin) ask(ctx context.Context, resume bool) error {
+	o := order{resume: resume, done: make(chan error, 1)}
+	p.mu.Lock()
+	state := p.state
+	p.mu.Unlock()
+	if state == Discovered || state == Stopped || state == Draining {
+		return fmt.Errorf("%w: it is %s", ErrIdle, state)
+	}
+	select {
+	case p.orders <- o:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// ErrIdle says that a plugin cannot be started now: nothing needs it, or the host stops.
+var ErrIdle = errors.New("plugin is not in use")
+
 func (p *Plugin) describe() Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := Process{Name: p.spec.name, State: p.state, Restarts: p.restarts}
+	s := p.source
+	d := Process{
+		Name: s.name, Origin: s.origin, Path: s.path, Version: s.manifest.Version, Schemes: s.schemes,
+		State: p.state, Since: p.since, Restarts: p.restarts,
+	}
 	if p.problem != nil {
 		d.Problem = p.problem.Error()
 	}
-	if p.proc != nil {
-		d.PID, d.Version = p.proc.pid, p.proc.version
-		d.RSS = residentBytes(d.PID)
+	if p.inst != nil {
+		d.PID, d.Version, d.Schemes = p.inst.pid, p.inst.manifest.Version, p.inst.manifest.Schemes
+		d.RSS, d.CPU = usage(d.PID)
 	}
 	return d
-}
-
-// residentBytes reads a process's resident memory; 0 where /proc does not tell.
-func residentBytes(pid int) int64 {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(b))
-	const resident = 1
-	if len(fields) <= resident {
-		return 0
-	}
-	pages, err := strconv.ParseInt(fields[resident], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return pages * int64(os.Getpagesize())
 }

@@ -27,126 +27,217 @@ const margin = 500 * time.Millisecond
 
 // Publish makes one attempt at each delivery and calls ack, from one goroutine at a
 // time, as outcomes become known, at most once each. It returns when all batches have
-// ended; what was not acked then has an unknown outcome, and the error says why. The
-// error is delivery.ErrUnavailable if no attempt was made.
+// ended; what was not acked then has an unknown outcome, and the error says why. If
+// the error is delivery.ErrUnavailable, no attempt at what was not acked counts: none
+// was made, or the plugin died of something that it had in hand.
 func (p *Plugin) Publish(
 	ctx context.Context, to delivery.Destination, ds []delivery.Delivery, ack func(delivery.Outcome),
 ) error {
 	if len(ds) == 0 {
 		return nil
 	}
-	proc, err := p.ready(ctx)
+	inst, err := p.ready(ctx)
 	if err != nil {
 		return err
 	}
 	var acking sync.Mutex
-	ackOne := func(o delivery.Outcome) {
+	c := &call{p: p, to: message(to), ack: func(o delivery.Outcome) {
 		acking.Lock()
 		defer acking.Unlock()
 		ack(o)
+	}}
+	free, groups, guilty := p.suspects.sort(ds)
+	for _, d := range guilty {
+		p.log.Error("delivery kills the plugin", "event_id", d.Event.ID, "subscription", to.Subscription)
+		c.reject(d, "plugin_crash", "the plugin dies whenever it is given this delivery")
 	}
-	destination := message(to)
-	batches, oversize := split(ds, proc.limits)
-	for _, d := range oversize {
-		ackOne(delivery.Outcome{
-			ID: d.ID, Kind: delivery.Rejected, Code: "too_large", Message: "the event is larger than a plugin takes",
-		})
-	}
-	if len(batches) == 1 {
-		return p.publishBatch(ctx, proc, request(destination, batches[0]), ackOne)
-	}
+	batches := c.split(free, inst.limits)
 	errs := make([]error, len(batches))
 	var all sync.WaitGroup
-	for i, b := range batches {
-		all.Go(func() { errs[i] = p.publishBatch(ctx, proc, request(destination, b), ackOne) })
+	for i, b := range batches[min(1, len(batches)):] {
+		all.Go(func() { errs[i+1] = c.publish(ctx, b, false) })
+	}
+	if len(batches) > 0 {
+		errs[0] = c.publish(ctx, batches[0], false)
 	}
 	all.Wait()
-	return joined(errs)
+	for _, g := range groups {
+		for _, b := range c.split(g, inst.limits) {
+			batches = append(batches, b)
+			errs = append(errs, c.publish(ctx, b, true))
+		}
+	}
+	return c.settle(batches, errs)
 }
 
-// joined is ErrUnavailable only if no batch was attempted.
-func joined(errs []error) error {
-	attempted := slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, delivery.ErrUnavailable) })
-	if !attempted {
-		return errors.Join(errs...)
-	}
-	for i, err := range errs {
-		if errors.Is(err, delivery.ErrUnavailable) {
-			errs[i] = errors.New("part of the deliveries: " + err.Error())
+// call is one call of Publish.
+type call struct {
+	p   *Plugin
+	to  *publisherv1.Destination
+	ack func(delivery.Outcome)
+}
+
+// batch is what one RPC carries. Those answered for leave it.
+type batch []*publisherv1.Delivery
+
+func (c *call) reject(d delivery.Delivery, code, text string) {
+	c.ack(delivery.Outcome{ID: d.ID, Kind: delivery.Rejected, Code: code, Message: text})
+}
+
+// settle makes one error of those of all batches. Where some count as attempts and
+// some do not, it answers for the former.
+func (c *call) settle(batches []batch, errs []error) error {
+	none := func(err error) bool { return errors.Is(err, delivery.ErrUnavailable) }
+	if slices.ContainsFunc(errs, none) {
+		for i, err := range errs {
+			if err == nil || none(err) {
+				continue
+			}
+			for j, d := range batches[i] {
+				if d != nil {
+					c.ack(delivery.Outcome{ID: d.GetDeliveryId(), Kind: delivery.Unknown, Code: "no_answer", Message: clip(err.Error())})
+				}
+				batches[i][j] = nil
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// publishBatch sends one batch when there is room for it.
-func (p *Plugin) publishBatch(
-	ctx context.Context, proc *process, req *publisherv1.PublishRequest, ack func(delivery.Outcome),
-) error {
-	key := req.GetDestinations()[0].GetFingerprint()
-	if err := p.window.acquire(ctx, key, proc.limits.batches); err != nil {
+// publish sends one batch when there is room for it, or, if it is a trial, when there
+// is nothing else.
+func (c *call) publish(ctx context.Context, b batch, trial bool) error {
+	p, key := c.p, c.to.GetFingerprint()
+	inst, err := p.ready(ctx)
+	if err != nil {
+		return err
+	}
+	if trial {
+		err = p.window.acquireAlone(ctx, key)
+	} else {
+		err = p.window.acquire(ctx, key, inst.limits.batches)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", delivery.ErrUnavailable, err)
 	}
 	defer p.window.release(key)
+	// A plugin that gets too little time only says so.
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < p.cfg.AttemptTimeout/2 {
+		return fmt.Errorf("%w: no room in time", delivery.ErrUnavailable)
+	}
+	if inst, err = p.enter(ctx); err != nil {
+		return err
+	}
+	defer inst.calls.leave()
 	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.AttemptTimeout+margin, errors.New("attempt_timeout"))
 	defer cancel()
-	answered := 0
-	proc.progress.start()
-	err := proc.publisher.Publish(ctx, req, func(r *publisherv1.DeliveryResult) {
-		answered++
-		proc.progress.answered(time.Now())
-		ack(outcome(r))
-	})
-	proc.progress.end(answered == len(req.GetDeliveries()))
-	switch {
-	case err != nil && answered == 0 && notAttempted(proc, err):
-		return fmt.Errorf("%w: %w", delivery.ErrUnavailable, err)
-	case err != nil:
-		return fmt.Errorf("publish batch of %d: %w", len(req.GetDeliveries()), err)
-	case answered < len(req.GetDeliveries()):
-		return fmt.Errorf("publish batch of %d: the plugin answered for %d", len(req.GetDeliveries()), answered)
-	}
-	return nil
+	return c.send(ctx, inst, b, trial)
 }
 
-// notAttempted tells a batch that was refused from one that was lost.
-func notAttempted(proc *process, err error) bool {
-	switch status.Code(err) {
-	case codes.FailedPrecondition:
-		return true
-	case codes.Unavailable:
-		return proc.draining.Load()
-	default:
+// send makes the RPC and says what became of it. A plugin that refuses a batch as a
+// whole gets its halves.
+func (c *call) send(ctx context.Context, inst *instance, b batch, trial bool) error {
+	p := c.p
+	left, err := c.stream(ctx, inst, b)
+	switch code := status.Code(err); {
+	case len(left) == 0 && err == nil:
+		p.window.grow(inst.limits.batches)
+		return nil
+	case err == nil:
+		return fmt.Errorf("publish batch of %d: the plugin did not answer for %d", len(b), len(left))
+	case inst.pid != 0 && ctx.Err() == nil && (code == codes.Unavailable || code == codes.Canceled) && inst.died():
+		p.suspects.crashed(left, trial)
+		return fmt.Errorf("%w: it died with %d deliveries in hand: %w", delivery.ErrUnavailable, len(left), inst.why())
+	case len(left) < len(b) && code != codes.InvalidArgument && code != codes.Internal && code != codes.Unknown:
+	case code == codes.Unavailable && !inst.gone():
+		return fmt.Errorf("%w: %w", delivery.ErrUnavailable, err)
+	case code == codes.ResourceExhausted:
+		p.window.shrink()
+		return fmt.Errorf("%w: %w", delivery.ErrUnavailable, err)
+	case code == codes.FailedPrecondition:
+		return fmt.Errorf("%w: %w", delivery.ErrUnavailable, errors.Join(err, inst.configure(ctx)))
+	case code == codes.InvalidArgument || code == codes.Internal || code == codes.Unknown:
+		if len(left) > 1 {
+			rest := slices.DeleteFunc(b, func(d *publisherv1.Delivery) bool { return d == nil }) // in place, for whoever has b
+			const half = 2
+			p.log.Debug("plugin refused a batch; it gets the halves", "err", err, "count", len(rest))
+			first, second := rest[:len(rest)/half], rest[len(rest)/half:]
+			halves, errs := []batch{first, second}, []error{c.send(ctx, inst, first, trial), c.send(ctx, inst, second, trial)}
+			return c.settle(halves, errs)
+		}
+	}
+	return fmt.Errorf("publish batch of %d: %w", len(b), err)
+}
+
+// stream makes one RPC and acks what is answered for. It returns the ids of the rest.
+func (c *call) stream(ctx context.Context, inst *instance, b batch) (left []string, err error) {
+	at := make(map[string]int, len(b))
+	for i, d := range b {
+		at[d.GetDeliveryId()] = i
+	}
+	began := time.Now()
+	inst.progress.start()
+	req := &publisherv1.PublishRequest{
+		Destinations: []*publisherv1.Destination{c.to}, Deliveries: slices.Clone(b), // b changes meanwhile
+	}
+	slow := false
+	err = inst.publisher.Publish(ctx, req, func(r *publisherv1.DeliveryResult) {
+		now := time.Now()
+		inst.progress.answered(now)
+		o := outcome(r)
+		c.p.metrics.answered(o, now.Sub(began))
+		slow = slow || o.Kind == delivery.Retry && o.Scope == delivery.OfPublisher
+		b[at[o.ID]] = nil
+		c.p.suspects.cleared(o.ID)
+		c.ack(o)
+	})
+	for _, d := range b {
+		if d != nil {
+			left = append(left, d.GetDeliveryId())
+		}
+	}
+	inst.progress.end(len(left) == 0)
+	c.p.metrics.batch.Observe(float64(len(b)))
+	if slow {
+		c.p.window.shrink()
+	}
+	return left, err
+}
+
+// died waits a moment for a process whose connection broke.
+func (i *instance) died() bool {
+	const moment = 500 * time.Millisecond
+	select {
+	case <-i.lost:
+		return !i.ended.Load()
+	case <-time.After(moment):
 		return false
 	}
 }
 
-// split cuts deliveries into batches that the plugin takes; what fits into none is
-// returned apart.
-func split(ds []delivery.Delivery, l limits) (batches [][]*publisherv1.Delivery, oversize []delivery.Delivery) {
-	var batch []*publisherv1.Delivery
+// split cuts deliveries into batches that the plugin takes, and rejects what fits into
+// none.
+func (c *call) split(ds []delivery.Delivery, l batchLimits) (batches []batch) {
+	var b batch
 	size := 0
 	for _, d := range ds {
 		m := deliveryMessage(d)
 		n := proto.Size(m)
 		if n > l.bytes {
-			oversize = append(oversize, d)
+			c.reject(d, "too_large", "the event is larger than a plugin takes")
 			continue
 		}
-		if len(batch) == l.deliveries || (len(batch) > 0 && size+n > l.bytes) {
-			batches = append(batches, batch)
-			batch, size = nil, 0
+		if len(b) == l.deliveries || (len(b) > 0 && size+n > l.bytes) {
+			batches = append(batches, b)
+			b, size = nil, 0
 		}
-		batch = append(batch, m)
+		b = append(b, m)
 		size += n
 	}
-	if len(batch) > 0 {
-		batches = append(batches, batch)
+	if len(b) > 0 {
+		batches = append(batches, b)
 	}
-	return batches, oversize
-}
-
-func request(d *publisherv1.Destination, batch []*publisherv1.Delivery) *publisherv1.PublishRequest {
-	return &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{d}, Deliveries: batch}
+	return batches
 }
 
 func message(to delivery.Destination) *publisherv1.Destination {

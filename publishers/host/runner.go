@@ -24,6 +24,8 @@ import (
 type runner struct {
 	argv   []string
 	env    []string // before what go-plugin adds
+	limits Limits
+	cgroup *cgroup // or nil
 	output *output
 
 	mu     sync.Mutex
@@ -38,8 +40,10 @@ type runner struct {
 	begun     atomic.Bool   // Start was called
 }
 
-func newRunner(argv, env []string, out *output) *runner {
-	r := &runner{argv: argv, env: env, output: out, exited: make(chan struct{}), over: make(chan struct{})}
+func newRunner(argv, env []string, l Limits, cg *cgroup, out *output) *runner {
+	r := &runner{
+		argv: argv, env: env, limits: l, cgroup: cg, output: out, exited: make(chan struct{}), over: make(chan struct{}),
+	}
 	r.handshake, r.announce = io.Pipe()
 	return r
 }
@@ -74,7 +78,7 @@ func (r *runner) Start(context.Context) error {
 	if err != nil {
 		close(r.exited)
 		close(r.over)
-		return err
+		return errors.Join(err, r.cgroup.remove())
 	}
 	started := make(chan error, 1)
 	go r.live(p, started)
@@ -89,7 +93,7 @@ func (r *runner) live(p pipes, started chan<- error) {
 	defer close(r.over)
 	cmd := &exec.Cmd{
 		Path: r.argv[0], Args: r.argv, Env: r.env, Dir: r.tmpDir,
-		Stdin: p.stdin, Stdout: p.stdoutW, Stderr: p.stderrW, SysProcAttr: processAttributes(),
+		Stdin: p.stdin, Stdout: p.stdoutW, Stderr: p.stderrW, SysProcAttr: processAttributes(r.cgroup),
 	}
 	err := cmd.Start()
 	if closing := closeAll(p.stdin, p.stdoutW, p.stderrW); err == nil && closing != nil {
@@ -98,17 +102,18 @@ func (r *runner) live(p pipes, started chan<- error) {
 	if err != nil {
 		r.exit = err
 		close(r.exited)
-		started <- errors.Join(err, r.announce.Close(), closeAll(p.lifeline, p.stdout, p.stderr))
+		started <- errors.Join(err, r.announce.Close(), closeAll(p.lifeline, p.stdout, p.stderr), r.cgroup.remove())
 		return
 	}
 	r.setPID(cmd.Process.Pid)
-	started <- nil
+	started <- r.restrain()
 
 	var readers sync.WaitGroup
 	readers.Go(func() { r.output.readStdout(p.stdout, r.announce) })
 	readers.Go(func() { r.output.readStderr(p.stderr) })
 	err = cmd.Wait()
 	r.killGroup() // children it left behind
+	r.output.closed(r.cgroup.remove())
 	r.setPID(0)
 	r.exit = err
 	close(r.exited)
@@ -120,6 +125,16 @@ func (r *runner) live(p pipes, started chan<- error) {
 		r.output.closed(closeAll(p.stdout, p.stderr))
 	}
 	r.output.closed(closeAll(p.lifeline))
+}
+
+// restrain bounds what the process may use. It may have done a little already.
+func (r *runner) restrain() error {
+	err := restrain(r.processID(), r.limits)
+	if err != nil {
+		r.killGroup()
+		return fmt.Errorf("limit what the plugin may use: %w", err)
+	}
+	return nil
 }
 
 func (r *runner) setPID(pid int) {
@@ -141,6 +156,7 @@ func (r *runner) killGroup() {
 	if r.pid == 0 {
 		return
 	}
+	r.cgroup.kill() // also those that left the group
 	if err := syscall.Kill(-r.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		r.output.log.Warn("plugin not killed", "err", err)
 	}
@@ -154,6 +170,14 @@ func (r *runner) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// exitReason is how the process ended; valid after exited.
+func (r *runner) exitReason() error {
+	if r.exit == nil {
+		return errors.New("plugin exited with status 0")
+	}
+	return fmt.Errorf("plugin exited: %w", r.exit)
 }
 
 // Kill kills the process and its children.

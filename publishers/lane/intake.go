@@ -7,15 +7,20 @@ import (
 )
 
 // Room reports whether the machine takes changes now. If it does not, the cursor
-// stops: the subscription is suspended, its breaker is open, its window is full, or
+// stops: the subscription is suspended, its breaker is open and it has something to
+// probe with, its window is full, or
 // as much is parked as may be. After a restart the log is always read up to the last
 // parked delivery.
 func (m *Machine) Room() bool {
 	p := &m.policy
+	if p.Live { // its open breaker keeps one change, to probe with
+		return m.suspension == nil && m.window < p.Window && m.bytes < p.WindowBytes
+	}
 	if m.held > 0 { // what is parked cannot drain before the log is read up to it
 		return m.suspension == nil && m.window < p.Window
 	}
-	return m.suspension == nil && !m.breaker.Open() &&
+	probing := len(m.lanes) == 0 // an open breaker needs one to probe with
+	return m.suspension == nil && (!m.breaker.Open() || probing) &&
 		m.window < p.Window && m.bytes < p.WindowBytes &&
 		m.parked < p.MaxParked && m.parkedBytes < p.MaxParkedBytes
 }
@@ -36,27 +41,80 @@ func (m *Machine) Pass(partition int, offset int64, id string) {
 	m.unhold(l)
 }
 
+// Supersede accounts for a change to which the log has a later state of the same
+// resource that the subscription wants.
+func (m *Machine) Supersede(partition int, offset int64, id string) {
+	m.Pass(partition, offset, id)
+	m.tally.Superseded++
+}
+
 // Take accepts a change. A repeat of one that the machine still has is only
-// accounted for.
+// accounted for. A live machine without room drops it.
 func (m *Machine) Take(c Change) {
 	l := m.ledger(c.Partition)
-	defer m.unhold(l)
 	if m.items[c.ID] != nil || m.dead[c.ID] {
-		l.pass(c.Offset, c.ID)
+		m.Pass(c.Partition, c.Offset, c.ID)
 		return
 	}
+	if m.policy.Live && !m.Room() {
+		m.Pass(c.Partition, c.Offset, c.ID)
+		m.tally.Dropped++
+		return
+	}
+	if m.policy.Live && m.breaker.Open() {
+		m.flush()
+	}
 	it := &item{
-		Parked: Parked{ID: c.ID, Lane: c.Lane, Partition: c.Partition, Offset: c.Offset, Size: c.size()},
-		event:  &c.Event,
-		entry:  l.add(c.Offset, c.ID),
+		Parked: Parked{
+			ID: c.ID, Lane: c.Lane, Partition: c.Partition, Offset: c.Offset, Size: c.size(),
+			Lineage: c.Lineage, Revision: c.Revision, Urgent: c.Urgent, Expires: c.Expires,
+		},
+		event: &c.Event,
+		entry: l.add(c.Offset, c.ID, c.At),
 	}
 	m.items[c.ID] = it
 	m.window++
 	m.open++
 	m.bytes += it.Size
+	m.unhold(l)
+	failed := false
+	if m.policy.Latest && it.Revision > 0 {
+		it.Due, failed = m.supersede(it)
+	}
 	ln := m.insert(it)
-	if head := ln.items[0]; head != it && head.failed {
+	it.failed = failed
+	if head := ln.items[0]; head.failed {
 		m.park(it)
+	}
+}
+
+// supersede takes the states that were not sent yet out of the lane of a later one.
+// If the first of them waits for another attempt, the later one waits in its place.
+func (m *Machine) supersede(it *item) (due time.Time, failed bool) {
+	ln := m.lanes[it.Lane]
+	if ln == nil {
+		return due, false
+	}
+	for i, old := range slices.Backward(ln.items) {
+		if i == 0 && (ln.state == flying || ln.state == dying) || old.Revision == 0 || old.Offset > it.Offset {
+			continue
+		}
+		if i == 0 && ln.state == waiting {
+			due, failed = old.Due, old.failed
+		}
+		m.remove(ln, i)
+		m.tally.Superseded++
+	}
+	return due, failed
+}
+
+// flush drops everything that waits. Only a live machine does that.
+func (m *Machine) flush() {
+	for _, it := range m.items {
+		if ln := m.lanes[it.Lane]; !it.done && (ln.items[0] != it || ln.state != flying) {
+			m.remove(ln, slices.Index(ln.items, it))
+			m.tally.Dropped++
+		}
 	}
 }
 
@@ -97,8 +155,13 @@ func (m *Machine) insert(it *item) *lane {
 		at = 1
 	}
 	ln.items = slices.Insert(ln.items, at, it)
+	if it.Urgent {
+		ln.urgent++
+	}
 	if at == 0 {
 		m.start(ln)
+	} else if ln.state == ready {
+		m.enqueue(ln)
 	}
 	return ln
 }
@@ -106,6 +169,7 @@ func (m *Machine) insert(it *item) *lane {
 // start makes the lane's head ready, or lets it wait until it is due.
 func (m *Machine) start(ln *lane) {
 	if len(ln.items) == 0 {
+		ln.state = empty
 		delete(m.lanes, ln.key)
 		return
 	}
@@ -121,11 +185,14 @@ func (m *Machine) start(ln *lane) {
 	m.enqueue(ln)
 }
 
+// enqueue makes a lane ready: before all others if it has anything urgent, at its head
+// or behind that.
 func (m *Machine) enqueue(ln *lane) {
 	ln.state = ready
-	if !ln.queued {
-		ln.queued = true
-		m.ready = append(m.ready, ln)
+	q := ln.queue()
+	if !ln.queued[q] {
+		ln.queued[q] = true
+		m.ready[q] = append(m.ready[q], ln)
 	}
 }
 
@@ -208,7 +275,7 @@ func (m *Machine) Writes(n int) []Write {
 		}
 		it.writing = true
 		it.wrote, it.want = it.want, 0
-		ws = append(ws, Write{Kind: it.wrote, Parked: it.Parked, Event: it.event, Code: it.code, Detail: it.detail})
+		ws = append(ws, Write{Kind: it.wrote, Parked: it.Parked, Event: it.event, Code: it.Code, Detail: it.Detail})
 	}
 	return ws
 }
@@ -235,7 +302,7 @@ func (m *Machine) Written(id string) {
 	case Unpark:
 		it.durable = false
 	case Dead:
-		m.finish(it)
+		m.buried(it)
 	}
 	if it.want != 0 {
 		m.write(it, it.want)
@@ -263,8 +330,25 @@ func (m *Machine) settle(it *item) {
 	m.window -= m.ledgers[it.Partition].trim()
 }
 
+// buried lets a lane go on whose head is a dead letter now.
+func (m *Machine) buried(it *item) {
+	if it.Code == expired {
+		m.tally.Expired++
+	} else {
+		m.tally.Dead++
+	}
+	m.miss(Miss{
+		ID: it.ID, Lane: it.Lane, Partition: it.Partition, Offset: it.Offset, Lineage: it.Lineage, Revision: it.Revision,
+	})
+	m.finish(it)
+}
+
 // finish takes the head out of its lane, because it is delivered or dead.
-func (m *Machine) finish(it *item) {
+func (m *Machine) finish(it *item) { m.remove(m.lanes[it.Lane], 0) }
+
+// remove takes an item out of its lane for good.
+func (m *Machine) remove(ln *lane, i int) {
+	it := ln.items[i]
 	it.done = true
 	m.settle(it)
 	m.forget(it)
@@ -273,16 +357,24 @@ func (m *Machine) finish(it *item) {
 		m.parked--
 		m.parkedBytes -= it.Size
 	}
+	if it.held {
+		it.held = false
+		m.held--
+		m.ledgers[it.Partition].unhold(it)
+	}
 	if it.durable || it.writing {
 		m.write(it, Unpark)
 	} else {
 		it.want = 0
 		m.drop(it)
 	}
-	ln := m.lanes[it.Lane]
-	ln.items[0] = nil
-	ln.items = ln.items[1:]
-	m.start(ln)
+	ln.items = slices.Delete(ln.items, i, i+1)
+	if it.Urgent {
+		ln.urgent--
+	}
+	if i == 0 {
+		m.start(ln)
+	}
 }
 
 // Tick makes ready what is due. Pick does the same.

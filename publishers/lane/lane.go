@@ -7,7 +7,9 @@
 // its own, so that every sequence of events can be tested. The engine (package
 // publishers) feeds it with changes, outcomes and the time, and executes what Pick
 // and Writes return. Its invariant: the low-water mark passes a change only when the
-// change did not match, was delivered, or is in the store, parked or dead.
+// change did not match, was delivered, or is in the store, parked or dead; or, as far
+// as the subscription asked for it, was superseded by a later state that the mark has
+// not passed, or dropped and counted.
 package lane
 
 import (
@@ -23,6 +25,16 @@ type Change struct {
 	Partition int
 	Offset    int64
 	Event     delivery.Event
+	// Lineage and Revision say which state of the resource this is; an event, which
+	// is no state, has no revision.
+	Lineage  string
+	Revision int64
+	// Urgent lets the lane go before those that have nothing urgent.
+	Urgent bool
+	// Expires is when nobody wants it any more; zero is never.
+	Expires time.Time
+	// At is when the change was put into the log.
+	At time.Time
 }
 
 // size is about what a change costs in memory.
@@ -41,6 +53,23 @@ type Parked struct {
 	Due time.Time
 	// Alone says that the outcome of its last attempt is unknown.
 	Alone bool
+	// Code and Detail are of its last failure.
+	Code, Detail string
+	// The rest is as in Change.
+	Lineage  string
+	Revision int64
+	Urgent   bool
+	Expires  time.Time
+}
+
+// Miss is a delivery that was given up on.
+type Miss struct {
+	ID        string
+	Lane      string
+	Partition int
+	Offset    int64
+	Lineage   string
+	Revision  int64
 }
 
 // Cursor is a low-water mark in one partition.
@@ -73,11 +102,27 @@ type Suspension struct {
 	Detail string
 }
 
+// Paused is the code of a suspension that an operator asked for.
+const Paused = "paused"
+
+// Tally counts what became of the changes that the subscription wanted. A crash may
+// count once more what it repeats.
+type Tally struct {
+	Delivered int64
+	// Dead and Expired are kept as dead letters.
+	Dead, Expired int64
+	// Superseded ones gave way to a later state of their resource.
+	Superseded int64
+	// Dropped ones are told to nobody: the subscription is live.
+	Dropped int64
+}
+
 // State is what survives a restart, together with the parked deliveries.
 type State struct {
 	Cursors    map[int]Cursor
 	Breaker    Breaker
 	Suspension *Suspension
+	Tally      Tally
 }
 
 // Send is an attempt to make now.
@@ -87,7 +132,12 @@ type Send struct {
 	// Event is what to send; nil if it was parked and must be read from the store.
 	Event *delivery.Event
 	// Alone asks for a call of its own: the last attempt may have killed the plugin.
-	Alone bool
+	Alone   bool
+	Expires time.Time
+	// Missed are those of its resource that were given up on since the last one was
+	// delivered, as far as that is known; More says that there were others.
+	Missed []Miss
+	More   bool
 }
 
 // WriteKind is the kind of a write.
@@ -112,21 +162,11 @@ type Write struct {
 	Code, Detail string
 }
 
-// Counts is a view of a machine for status and metrics.
-type Counts struct {
-	// Open counts changes at or above the low-water mark that are not settled.
-	Open        int
-	InFlight    int
-	Limit       int
-	Parked      int
-	ParkedBytes int64
-	Lanes       int
-}
-
 type laneState int
 
 const (
-	ready   laneState = iota // its head may be sent
+	empty   laneState = iota // it has left the machine
+	ready                    // its head may be sent
 	flying                   // its head is with the plugin
 	waiting                  // its head failed and is not due yet
 	dying                    // its head's dead letter is being written
@@ -138,7 +178,8 @@ type lane struct {
 	state  laneState
 	due    time.Time
 	items  []*item // in the order of the log; the first is the head
-	queued bool    // it stands in the ready queue
+	urgent int     // of them, urgent ones
+	queued [2]bool // it stands in that ready queue
 }
 
 type item struct {
@@ -157,7 +198,6 @@ type item struct {
 	writing, dirty bool
 	want           WriteKind
 	wrote          WriteKind // what is being written
-	code, detail   string
 }
 
 // Machine is the state machine. It is not safe for concurrent use.
@@ -168,11 +208,12 @@ type Machine struct {
 	ledgers map[int]*ledger
 	lanes   map[string]*lane
 	items   map[string]*item // by delivery id
-	ready   []*lane
+	ready   [2][]*lane       // those with something urgent, and the others
 	due     dueHeap
-	dead    map[string]bool // given up on before the restart, and still ahead in the log
-	dirty   []*item         // with something to write
-	unsaved []*item         // to be parked as soon as that is allowed
+	dead    map[string]bool    // given up on before the restart, and still ahead in the log
+	missed  map[string]*misses // by lane: given up on, and not named by a delivery yet
+	dirty   []*item            // with something to write
+	unsaved []*item            // to be parked as soon as that is allowed
 
 	window      int // entries in the ledgers
 	open        int // of them, not settled
@@ -189,6 +230,7 @@ type Machine struct {
 	suspension *Suspension
 	pause      time.Time
 	pauses     int
+	tally      Tally
 }
 
 // New returns a machine that resumes from st and the parked deliveries. The jitter
@@ -197,7 +239,7 @@ func New(p Policy, st State, parked []Parked, jitter func() float64) *Machine {
 	m := &Machine{
 		policy: p, jitter: jitter, limit: p.InFlight,
 		ledgers: map[int]*ledger{}, lanes: map[string]*lane{}, items: map[string]*item{}, dead: map[string]bool{},
-		breaker: st.Breaker, suspension: st.Suspension,
+		missed: map[string]*misses{}, breaker: st.Breaker, suspension: st.Suspension, tally: st.Tally,
 	}
 	for id, c := range st.Cursors {
 		m.ledgers[id] = &ledger{next: c.Offset, last: c.ID}
@@ -217,6 +259,7 @@ func (m *Machine) Adopt(d Parked) bool {
 	}
 	it := &item{Parked: d, parked: true, durable: true, failed: d.Fails > 0}
 	m.items[d.ID] = it
+	m.found(d.Lane, d.ID)
 	m.parked++
 	m.parkedBytes += d.Size
 	if l := m.ledger(d.Partition); d.Offset >= l.next {
@@ -230,16 +273,20 @@ func (m *Machine) Adopt(d Parked) bool {
 
 // Bury says that a delivery was given up on before the restart. If the log has it
 // still ahead of the cursor it is only accounted for: later ones of its lane may have
-// been delivered since.
-func (m *Machine) Bury(id string, partition int, offset int64) {
-	if offset >= m.ledger(partition).next && m.items[id] == nil {
-		m.dead[id] = true
+// been delivered since. The next delivery of its lane names it.
+func (m *Machine) Bury(d Miss) {
+	if m.items[d.ID] != nil {
+		return
+	}
+	m.miss(d)
+	if d.Offset >= m.ledger(d.Partition).next {
+		m.dead[d.ID] = true
 	}
 }
 
 // State returns what to store beside the parked deliveries.
 func (m *Machine) State() State {
-	st := State{Cursors: make(map[int]Cursor, len(m.ledgers)), Breaker: m.breaker, Suspension: m.suspension}
+	st := State{Cursors: make(map[int]Cursor, len(m.ledgers)), Breaker: m.breaker, Suspension: m.suspension, Tally: m.tally}
 	for id, l := range m.ledgers {
 		st.Cursors[id] = l.mark()
 	}
@@ -248,6 +295,9 @@ func (m *Machine) State() State {
 
 // Suspended reports whether nothing is sent until Resume.
 func (m *Machine) Suspended() bool { return m.suspension != nil }
+
+// Paused reports whether that was asked for by Pause.
+func (m *Machine) Paused() bool { return m.suspension != nil && m.suspension.Code == Paused }
 
 // Breaking reports whether the breaker is open.
 func (m *Machine) Breaking() bool { return m.breaker.Open() }
@@ -267,14 +317,6 @@ func (m *Machine) Holds(id string) bool { return m.items[id] != nil }
 
 // Dirty reports whether Writes has something to hand out.
 func (m *Machine) Dirty() bool { return len(m.dirty) > 0 }
-
-// Counts tells how much the machine holds.
-func (m *Machine) Counts() Counts {
-	return Counts{
-		Open: m.open, InFlight: m.inFlight, Limit: m.limit,
-		Parked: m.parked, ParkedBytes: m.parkedBytes, Lanes: len(m.lanes),
-	}
-}
 
 func (m *Machine) ledger(partition int) *ledger {
 	l := m.ledgers[partition]

@@ -19,13 +19,14 @@ type ledger struct {
 type entry struct {
 	offset  int64
 	before  string // the id of the change before it in the log
+	at      time.Time
 	settled bool
 }
 
 func (l *ledger) pass(offset int64, id string) { l.next, l.last = offset+1, id }
 
-func (l *ledger) add(offset int64, id string) *entry {
-	e := &entry{offset: offset, before: l.last}
+func (l *ledger) add(offset int64, id string, at time.Time) *entry {
+	e := &entry{offset: offset, before: l.last, at: at}
 	l.entries = append(l.entries, e)
 	l.pass(offset, id)
 	return e
@@ -36,6 +37,10 @@ func (l *ledger) hold(it *item) {
 		return cmp.Compare(h.Offset, offset)
 	})
 	l.held = slices.Insert(l.held, at, it)
+}
+
+func (l *ledger) unhold(it *item) {
+	l.held = slices.DeleteFunc(l.held, func(h *item) bool { return h == it })
 }
 
 // trim drops what is settled below the mark and tells how much that was.

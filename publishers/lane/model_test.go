@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type world struct {
 	dead   map[string]bool
 	gone   map[string]bool // dead since the last restart
 	state  lane.State
+	policy lane.Policy
 
 	// In memory, lost in a crash.
 	flying map[string]lane.Send
@@ -34,6 +36,8 @@ type world struct {
 
 	first map[string][]int64 // per lane: the offsets in the order of first success
 	seen  map[string]bool
+	told  map[string]bool // by id: dead, and named by a delivery that was accepted
+	read  []int64         // by partition: how far the log was read before the restart
 }
 
 func policy() lane.Policy {
@@ -47,7 +51,10 @@ func newWorld(t *rapid.T) *world {
 	w := &world{
 		t: t, now: time.Unix(1e9, 0), parked: map[string]lane.Parked{}, bytes: map[string]string{}, dead: map[string]bool{},
 		flying: map[string]lane.Send{}, first: map[string][]int64{}, seen: map[string]bool{},
+		told: map[string]bool{}, policy: policy(), read: make([]int64, 2),
 	}
+	w.policy.Latest = rapid.Bool().Draw(t, "latest")
+	ttl := rapid.SampledFrom([]time.Duration{0, 0, time.Minute, 3 * time.Hour}).Draw(t, "ttl")
 	for p := range rapid.IntRange(1, 2).Draw(t, "partitions") {
 		var log []lane.Change
 		for i := range rapid.IntRange(0, 40).Draw(t, "changes") {
@@ -56,6 +63,14 @@ func newWorld(t *rapid.T) *world {
 				c.Lane = fmt.Sprintf("%d-%d", p, rapid.IntRange(0, 3).Draw(t, "resource"))
 				c.ID = fmt.Sprintf("%s@%d", c.Lane, i)
 				c.Event.Data = []byte("bytes of " + c.ID)
+				c.Lineage, c.Revision = "1", int64(i+1)
+				if rapid.IntRange(0, 5).Draw(t, "event") == 0 {
+					c.Lineage, c.Revision = "", 0
+				}
+				c.Urgent = rapid.IntRange(0, 3).Draw(t, "urgent") == 0
+				if ttl > 0 {
+					c.Expires = w.now.Add(ttl)
+				}
 			}
 			log = append(log, c)
 		}
@@ -66,24 +81,41 @@ func newWorld(t *rapid.T) *world {
 }
 
 func (w *world) restart() {
+	for p := range w.log {
+		if w.m != nil {
+			w.read[p] = max(w.read[p], w.m.Next(p))
+		}
+	}
 	clear(w.flying)
 	w.writes, w.gone = nil, map[string]bool{}
 	for id := range w.dead {
 		delete(w.parked, id)
 	}
-	w.m = lane.New(policy(), w.state, slices.Collect(maps.Values(w.parked)), func() float64 { return 0.5 })
+	w.m = lane.New(w.policy, w.state, slices.Collect(maps.Values(w.parked)), func() float64 { return 0.5 })
 	for id := range w.dead {
-		w.m.Bury(id, w.change(id).Partition, w.change(id).Offset)
+		c := w.change(id)
+		w.m.Bury(lane.Miss{ID: id, Lane: c.Lane, Partition: c.Partition, Offset: c.Offset, Lineage: c.Lineage, Revision: c.Revision})
 	}
+}
+
+// superseded reports whether a later state of the same resource stands in the log
+// below end.
+func (w *world) superseded(c lane.Change, end int64) bool {
+	return c.Revision > 0 && w.policy.Latest && slices.ContainsFunc(w.log[c.Partition][:end], func(o lane.Change) bool {
+		return o.Lane == c.Lane && o.Revision > 0 && o.Offset > c.Offset
+	})
 }
 
 func (w *world) feed() (fed bool) {
 	for p, log := range w.log {
 		for w.m.Room() && w.m.Next(p) < int64(len(log)) {
-			if c := log[w.m.Next(p)]; c.ID != "" {
-				w.m.Take(c)
-			} else {
+			switch c := log[w.m.Next(p)]; {
+			case c.ID == "":
 				w.m.Pass(p, c.Offset, "")
+			case w.superseded(c, w.read[p]): // who has been away looks ahead first
+				w.m.Supersede(p, c.Offset, c.ID)
+			default:
+				w.m.Take(c)
 			}
 			fed = true
 			if rapid.Bool().Draw(w.t, "pause") {
@@ -95,8 +127,20 @@ func (w *world) feed() (fed bool) {
 }
 
 func (w *world) pick(n int) {
+	waiting := w.ready()
+	calm := false
 	for _, s := range w.m.Pick(w.now, n, 1<<20) {
-		ln := w.change(s.ID).Lane
+		c := w.change(s.ID)
+		ln := c.Lane
+		if !c.Expires.IsZero() && !w.now.Before(c.Expires) || !s.Expires.Equal(c.Expires) {
+			w.t.Fatalf("%s, which expires at %v, is sent at %v as if at %v", s.ID, c.Expires, w.now, s.Expires)
+		}
+		if urgent := waiting[ln]; urgent && calm {
+			w.t.Fatalf("%s is sent after one of a lane without anything urgent", s.ID)
+		} else if !urgent {
+			calm = true
+		}
+		w.names(s, c)
 		for id := range w.flying {
 			if w.change(id).Lane == ln {
 				w.t.Fatalf("%s and %s are both in flight in lane %s", id, s.ID, ln)
@@ -116,6 +160,31 @@ func (w *world) pick(n int) {
 	}
 }
 
+// ready tells of each lane whose head may be sent whether it has anything urgent.
+func (w *world) ready() map[string]bool {
+	urgent := map[string]bool{}
+	for _, d := range w.m.Deliveries() {
+		urgent[d.Lane] = urgent[d.Lane] || d.Urgent
+	}
+	return urgent
+}
+
+// names checks that a delivery names all dead ones of its lane that none before it,
+// that was accepted, has named.
+func (w *world) names(s lane.Send, c lane.Change) {
+	named := map[string]bool{}
+	for _, d := range s.Missed {
+		if named[d.ID] = true; !w.dead[d.ID] || d.Offset >= c.Offset || d.Lane != c.Lane {
+			w.t.Fatalf("%s names %+v", s.ID, d)
+		}
+	}
+	for id := range w.dead {
+		if o := w.change(id); o.Lane == c.Lane && o.Offset < c.Offset && !w.told[id] && !named[id] {
+			w.t.Fatalf("%s does not name %s", s.ID, id)
+		}
+	}
+}
+
 func (w *world) change(id string) lane.Change {
 	for _, log := range w.log {
 		if i := slices.IndexFunc(log, func(c lane.Change) bool { return c.ID == id }); i >= 0 {
@@ -127,6 +196,11 @@ func (w *world) change(id string) lane.Change {
 }
 
 func (w *world) answer(id string, o delivery.Outcome) {
+	if o.Kind == delivery.Delivered {
+		for _, d := range w.flying[id].Missed {
+			w.told[d.ID] = true
+		}
+	}
 	delete(w.flying, id)
 	if o.Kind == delivery.Delivered && !w.seen[id] {
 		c := w.change(id)
@@ -165,7 +239,7 @@ func (w *world) check() {
 	for _, st := range []lane.State{w.state, w.m.State()} {
 		for p, c := range st.Cursors {
 			for _, ch := range w.log[p][:c.Offset] {
-				if ch.ID != "" && !w.seen[ch.ID] && !w.dead[ch.ID] && w.parked[ch.ID].ID == "" {
+				if ch.ID != "" && !w.seen[ch.ID] && !w.dead[ch.ID] && w.parked[ch.ID].ID == "" && !w.superseded(ch, w.m.Next(p)) && !w.superseded(ch, w.read[p]) {
 					w.t.Fatalf("cursor of partition %d is at %d, but %s is nowhere", p, c.Offset, ch.ID)
 				}
 			}
@@ -174,7 +248,7 @@ func (w *world) check() {
 			}
 		}
 	}
-	if n := w.m.Counts(); n.Open > policy().Window || n.InFlight != len(w.flying) || n.Parked > policy().MaxParked+1 {
+	if n := w.m.Counts(); n.Open > w.policy.Window || n.InFlight != len(w.flying) || n.Parked > w.policy.MaxParked+1 {
 		w.t.Fatalf("the machine holds too much: %+v, in flight %d", n, len(w.flying))
 	}
 }
@@ -225,7 +299,14 @@ func TestEveryChangeIsDeliveredParkedOrDeadWhateverHappens(t *testing.T) {
 				w.m.Tick(w.now)
 			},
 			"resume": func(*rapid.T) { w.m.Resume() },
-			"crash":  func(*rapid.T) { w.restart() },
+			"pause":  func(*rapid.T) { w.m.Pause(w.now, "") },
+			"hurry": func(t *rapid.T) {
+				if ds := w.m.Deliveries(); len(ds) > 0 {
+					slices.SortFunc(ds, func(a, b lane.Held) int { return strings.Compare(a.ID, b.ID) })
+					w.m.Hurry(rapid.SampledFrom(ds).Draw(t, "hurried").ID)
+				}
+			},
+			"crash": func(*rapid.T) { w.restart() },
 		})
 		w.drain()
 	})
@@ -233,7 +314,9 @@ func TestEveryChangeIsDeliveredParkedOrDeadWhateverHappens(t *testing.T) {
 
 // drain lets everything succeed and expects nothing to be left over.
 func (w *world) drain() {
-	w.m.Resume()
+	if w.m.Suspended() {
+		w.m.Resume()
+	}
 	for {
 		fed := w.feed()
 		w.pick(100)
@@ -255,7 +338,7 @@ func (w *world) drain() {
 	}
 	for p, log := range w.log {
 		for _, c := range log {
-			if c.ID != "" && !w.seen[c.ID] && !w.dead[c.ID] {
+			if c.ID != "" && !w.seen[c.ID] && !w.dead[c.ID] && !w.superseded(c, int64(len(log))) {
 				w.t.Errorf("%s was never delivered: %+v", c.ID, w.m.Counts())
 			}
 		}

@@ -17,12 +17,17 @@ func (m *Machine) Ack(now time.Time, o delivery.Outcome) {
 	m.land(it)
 	it.Tries++
 	it.Alone = o.Kind == delivery.Unknown
+	if o.Kind != delivery.Delivered {
+		it.Code, it.Detail = o.Code, o.Message
+	}
 	if o.Kind != delivery.Unknown && o.Scope != delivery.OfPublisher {
 		m.pauses = 0
 	}
 	switch {
 	case o.Kind == delivery.Delivered:
 		m.delivered(it)
+	case m.policy.Live:
+		m.once(now, it, o, probing)
 	case o.Kind == delivery.Unknown:
 		m.unknown(now, it, probing)
 	case o.Scope == delivery.OfPublisher:
@@ -43,16 +48,75 @@ func (m *Machine) Ack(now time.Time, o delivery.Outcome) {
 	m.parkUnsaved()
 }
 
+// once follows from an attempt of a live machine that was not accepted: what it says
+// of the destination or the publisher counts as it does for all, the change is
+// dropped.
+func (m *Machine) once(now time.Time, it *item, o delivery.Outcome, probing bool) {
+	switch {
+	case o.Scope == delivery.OfPublisher:
+		m.slowDown(now, o)
+	case o.Kind == delivery.Rejected && o.Scope == delivery.OfDestination:
+		m.suspend(now, o.Code, o.Message)
+	case o.Kind == delivery.Rejected:
+		m.close()
+	case o.Scope == delivery.OfDestination:
+		m.trip(now, o, probing)
+	default:
+		m.streak++
+		m.strike(now, o, probing)
+	}
+	m.finish(it)
+	m.tally.Dropped++
+	if m.suspension != nil || m.breaker.Open() {
+		m.flush()
+	}
+}
+
 // Unavailable says that no attempt was made at these deliveries: the plugin is
-// starting, or died before it had them. They are sent again after a pause.
+// starting, or died before it had them. They are sent again after a pause; a live
+// machine drops them.
 func (m *Machine) Unavailable(now time.Time, ids []string) {
 	for _, id := range ids {
-		if it, ln := m.flight(id); it != nil {
-			m.land(it)
-			m.again(ln, it, time.Time{})
+		it, ln := m.flight(id)
+		if it == nil {
+			continue
 		}
+		m.land(it)
+		if m.policy.Live {
+			m.finish(it)
+			m.tally.Dropped++
+			continue
+		}
+		m.again(ln, it, time.Time{})
 	}
 	m.wait(now, 0)
+}
+
+// Pause stops the machine until Resume, as a suspension does: what is in flight is
+// still answered for. One that is suspended stays so.
+func (m *Machine) Pause(now time.Time, detail string) {
+	m.suspend(now, Paused, detail)
+	if m.policy.Live {
+		m.flush()
+	}
+}
+
+// Hurry lets a delivery that waits for its next attempt be tried at once. It answers
+// false if the delivery does not wait, or waits for another one of its lane.
+func (m *Machine) Hurry(id string) bool {
+	it := m.items[id]
+	if it == nil || it.done {
+		return false
+	}
+	ln := m.lanes[it.Lane]
+	if ln.items[0] != it || ln.state != waiting {
+		return false
+	}
+	m.again(ln, it, time.Time{})
+	if it.parked {
+		m.write(it, Park)
+	}
+	return true
 }
 
 // Resume ends a suspension and closes the breaker: everything that waits is tried at
@@ -91,6 +155,8 @@ func (m *Machine) delivered(it *item) {
 	m.streak = 0
 	m.limit = min(m.limit+1, m.policy.InFlight)
 	m.close()
+	m.told(it)
+	m.tally.Delivered++
 	m.finish(it)
 }
 
@@ -101,17 +167,22 @@ func (m *Machine) failed(now time.Time, it *item, o delivery.Outcome, probing bo
 		m.streak++
 	}
 	it.Fails++
+	m.strike(now, o, probing)
+	if m.policy.exhausted(it.Fails) {
+		m.die(it, "attempts_exhausted", "last answer "+o.Code+": "+o.Message)
+		return
+	}
+	m.block(it, now.Add(m.retry(it.Fails, o.After)))
+}
+
+// strike lets a failed delivery count against its destination.
+func (m *Machine) strike(now time.Time, o delivery.Outcome, probing bool) {
 	switch {
 	case probing:
 		m.probeFailed(now, o)
 	case m.streak >= m.policy.Streak && !m.breaker.Open():
 		m.trip(now, o, false)
 	}
-	if m.policy.exhausted(it.Fails) {
-		m.die(it, "attempts_exhausted", "last answer "+o.Code+": "+o.Message)
-		return
-	}
-	m.block(it, now.Add(m.retry(it.Fails, o.After)))
 }
 
 // unknown counts as a failure, for it may be this delivery that kills the plugin.
@@ -148,8 +219,12 @@ func (m *Machine) block(it *item, due time.Time) {
 	}
 }
 
-// again lets the head of a lane wait until due, or makes it ready.
+// again lets the head of a lane wait until due, but not beyond its time, or makes it
+// ready.
 func (m *Machine) again(ln *lane, it *item, due time.Time) {
+	if !it.Expires.IsZero() && due.After(it.Expires) {
+		due = it.Expires
+	}
 	it.Due = due
 	m.start(ln)
 }
@@ -158,7 +233,7 @@ func (m *Machine) again(ln *lane, it *item, due time.Time) {
 // stored.
 func (m *Machine) die(it *item, code, detail string) {
 	m.lanes[it.Lane].state = dying
-	it.code, it.detail = code, detail
+	it.Code, it.Detail = code, detail
 	m.write(it, Dead)
 }
 
@@ -195,7 +270,7 @@ func (m *Machine) probeFailed(now time.Time, o delivery.Outcome) {
 	b := &m.breaker
 	b.Probes++
 	b.Code, b.Detail = o.Code, o.Message
-	span := time.Duration(float64(m.policy.span()) * (1 - m.policy.Jitter))
+	span := time.Duration(float64(max(m.policy.Span(), m.policy.Patience)) * (1 - m.policy.Jitter))
 	if m.policy.exhausted(b.Probes) && now.Sub(b.Since) >= span {
 		m.suspend(now, "attempts_exhausted", "last answer "+o.Code+": "+o.Message)
 		return

@@ -14,7 +14,7 @@ func (m *Machine) Pick(now time.Time, n int, size int64) []Send {
 	}
 	var sends []Send
 	for len(sends) < n && m.inFlight < m.limit {
-		ln := m.nextReady()
+		ln := m.fresh(now)
 		if ln == nil {
 			break
 		}
@@ -37,10 +37,10 @@ func (m *Machine) pickProbe(now time.Time) []Send {
 	if m.probe != "" || now.Before(m.breaker.Until) {
 		return nil
 	}
-	ln := m.nextReady()
+	ln := m.fresh(now)
 	for ln == nil && len(m.due) > 0 {
 		m.release()
-		ln = m.nextReady()
+		ln = m.fresh(now)
 	}
 	if ln == nil {
 		return nil
@@ -49,30 +49,75 @@ func (m *Machine) pickProbe(now time.Time) []Send {
 	return []Send{m.fly(ln)}
 }
 
-// nextReady returns the lane that has been ready longest, and leaves it in the queue.
-func (m *Machine) nextReady() *lane {
-	for len(m.ready) > 0 {
-		if ln := m.ready[0]; ln.state == ready {
+// expired is the code of what nobody wanted any more.
+const expired = "expired"
+
+// fresh returns the lane whose head is to be sent next, and leaves it in the queue.
+// Heads that have expired are given up on.
+func (m *Machine) fresh(now time.Time) *lane {
+	for {
+		ln := m.nextReady()
+		if ln == nil {
+			return nil
+		}
+		it := ln.items[0]
+		if it.Expires.IsZero() || now.Before(it.Expires) {
 			return ln
 		}
-		m.dequeue()
+		if m.policy.Live {
+			m.tally.Expired++
+			m.finish(it)
+			continue
+		}
+		detail := "nobody accepted it before " + it.Expires.UTC().Format(time.RFC3339)
+		if it.Code != "" {
+			detail += "; last answer " + it.Code + ": " + it.Detail
+		}
+		m.die(it, expired, detail)
+	}
+}
+
+// queue is the one of the ready queues that the lane belongs to.
+func (ln *lane) queue() int {
+	if ln.urgent > 0 {
+		return 0
+	}
+	return 1
+}
+
+// nextReady returns the lane that has been ready longest, of those with something
+// urgent if there are any, and leaves it in the queue.
+func (m *Machine) nextReady() *lane {
+	for q := range m.ready {
+		for len(m.ready[q]) > 0 {
+			ln := m.ready[q][0]
+			if ln.state == ready && ln.queue() == q {
+				return ln
+			}
+			m.dequeue(q)
+			if ln.state == ready {
+				m.enqueue(ln)
+			}
+		}
 	}
 	return nil
 }
 
-func (m *Machine) dequeue() {
-	m.ready[0].queued = false
-	m.ready[0] = nil
-	m.ready = m.ready[1:]
+func (m *Machine) dequeue(q int) {
+	m.ready[q][0].queued[q] = false
+	m.ready[q][0] = nil
+	m.ready[q] = m.ready[q][1:]
 }
 
 // fly sends the head of the first ready lane.
 func (m *Machine) fly(ln *lane) Send {
-	m.dequeue()
+	m.dequeue(ln.queue())
 	it := ln.items[0]
 	ln.state = flying
 	m.inFlight++
-	return Send{ID: it.ID, Attempt: it.Tries + 1, Event: it.event, Alone: it.Alone}
+	s := Send{ID: it.ID, Attempt: it.Tries + 1, Event: it.event, Alone: it.Alone, Expires: it.Expires}
+	s.Missed, s.More = m.before(it)
+	return s
 }
 
 // Wake returns when Pick may have something to hand out without any other input;

@@ -29,6 +29,15 @@ type Policy struct {
 	// ProbeMin is the wait before the first probe of an open breaker. It doubles up
 	// to ProbeMax, but never exceeds the schedule's own wait.
 	ProbeMin, ProbeMax time.Duration
+	// Patience is how long a destination may be away, at least, until the
+	// subscription is suspended.
+	Patience time.Duration
+	// Latest lets a state of a resource give way to a later one that has come before
+	// it was sent.
+	Latest bool
+	// Live makes one attempt at each change, keeps nothing and drops, counted, what
+	// cannot be sent or was not accepted.
+	Live bool
 }
 
 // DefaultPolicy retries by the schedule that Standard Webhooks recommends: ten
@@ -58,8 +67,8 @@ const (
 	pauseMax = 30 * time.Second
 )
 
-// span is how long a delivery is retried.
-func (p Policy) span() (d time.Duration) {
+// Span is how long a delivery is retried.
+func (p Policy) Span() (d time.Duration) {
 	for _, s := range p.Schedule {
 		d += s
 	}

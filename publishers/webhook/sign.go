@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,7 +17,7 @@ var (
 	}
 	errBadSecret = &sdk.Failure{
 		Code: "bad_secret", Final: true, Destination: true,
-		Err: errors.New("the secret is not whsec_ followed by base64"),
+		Err: errors.New("the secret is neither whsec_ nor whsk_ followed by base64 of a key"),
 	}
 	errNoSecret = &sdk.Failure{
 		Code: "no_secret", Final: true, Destination: true,
@@ -30,34 +31,44 @@ type message struct {
 	body          []byte
 }
 
-// sign returns the webhook-signature header: one signature for the secret named
-// "secret" and, while keys are rotated, one for "previous_secret"; empty without any.
-func sign(secrets map[string]sdk.Secret, m message) (string, error) {
-	var signatures []string
-	for _, name := range []string{"secret", "previous_secret"} {
-		s := secrets[name]
-		if s.Empty() {
-			continue
-		}
-		key, err := decodeSecret(string(s.Reveal()))
-		if err != nil {
+// sign returns the webhook-signature header: one signature for each of the secrets;
+// empty without any.
+func sign(secrets []sdk.Secret, m message) (string, error) {
+	signatures := make([]string, len(secrets))
+	for i, s := range secrets {
+		var err error
+		if signatures[i], err = m.sign(strings.TrimSpace(string(s.Reveal()))); err != nil {
 			return "", err
 		}
-		mac := hmac.New(sha256.New, key)
-		for _, part := range [][]byte{[]byte(m.id), []byte("."), []byte(m.timestamp), []byte("."), m.body} {
-			mac.Write(part)
-		}
-		signatures = append(signatures, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}
 	return strings.Join(signatures, " "), nil
 }
 
-// decodeSecret takes the form that Standard Webhooks gives secrets, with or without
-// its prefix.
-func decodeSecret(text string) ([]byte, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(text), "whsec_"))
+// sign signs with a secret in the form that Standard Webhooks gives it: whsk_ is a
+// private key of ed25519, its seed or seed and public key; whsec_, or no prefix, is a
+// key that both sides have.
+func (m message) sign(secret string) (string, error) {
+	text, asymmetric := strings.CutPrefix(secret, "whsk_")
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, "whsec_"))
 	if err != nil || len(key) == 0 {
-		return nil, errBadSecret
+		return "", errBadSecret
 	}
-	return key, nil
+	if !asymmetric {
+		mac := hmac.New(sha256.New, key)
+		mac.Write(m.content())
+		return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+	}
+	if len(key) != ed25519.SeedSize && len(key) != ed25519.PrivateKeySize {
+		return "", errBadSecret
+	}
+	// The seed alone decides: a public key that does not fit it would betray it.
+	private := ed25519.NewKeyFromSeed(key[:ed25519.SeedSize])
+	return "v1a," + base64.StdEncoding.EncodeToString(ed25519.Sign(private, m.content())), nil
+}
+
+func (m message) content() []byte {
+	b := make([]byte, 0, len(m.id)+len(m.timestamp)+len(m.body)+2)
+	b = append(append(b, m.id...), '.')
+	b = append(append(b, m.timestamp...), '.')
+	return append(b, m.body...)
 }

@@ -108,3 +108,14 @@ await() {
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 # free_port PORT: ends the script in words if somebody else listens.
 free_port() { ! listens "$1" || { echo "port $1 is taken by something that is not of $LAB_DIR; LAB_SHIFT moves all ports" >&2; exit 1; }; }
+
+# python_with NAME PACKAGE...: a virtual environment in the cache, python-NAME, with
+# these packages of PyPI.
+python_with() {
+  local name=$1; shift
+  local packages=("$@")
+  need python3=python3
+  python3 -c 'import venv, ensurepip' 2>/dev/null || need no-such-venv=python3-venv || true
+  make_python() { python3 -m venv "$1" && "$1/bin/python" -m pip install -q --disable-pip-version-check "${packages[@]}"; }
+  cached "python-$name" make_python
+}

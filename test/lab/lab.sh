@@ -6,12 +6,18 @@
 #   lab.sh env                 what a test finds the running servers by, as lines to eval
 #   lab.sh run TIME COMMAND    starts an empty lab, runs the command for at most that
 #                              time, and stops what it has started, however it ends
-# LAB_PARTS names the servers: "elasticsearch opensearch kafka". LAB_NAME is what run
-# calls the command.
+# LAB_PARTS names the servers: "elasticsearch opensearch kafka", besides which there are
+# rabbitmq, smtp, oslo (a Python with oslo.messaging), keystone, zaqar and hub. LAB_NAME
+# is what run calls the command.
 set -eu
 . "$(dirname "$0")/common.sh"
 PARTS=${LAB_PARTS:-elasticsearch opensearch kafka}
 
+# examples: what the example of a plugin in Python needs; without it its test is skipped,
+# but not in CI.
+examples() {
+  /usr/bin/python3 -c 'import grpc, google.protobuf' 2>/dev/null || need no-such-command=python3-grpcio || [ "${CI:-}" != true ]
+}
 each() { local p; for p in $PARTS; do "$LAB_SRC/$p.sh" "$@"; done; }
 together() { # COMMAND...: all parts at once
   local p job jobs=()
@@ -30,7 +36,7 @@ environment() {
   local p url line
   for p in $PARTS; do
     case $p in
-    kafka) "$LAB_SRC/kafka.sh" env | while read -r line; do echo "export FRESNEL_TEST_$line"; done ;;
+    kafka | rabbitmq | smtp | oslo | keystone | zaqar | hub) "$LAB_SRC/$p.sh" env | while read -r line; do echo "export FRESNEL_TEST_$line"; done ;;
     *) url=$("$LAB_SRC/$p.sh" url); [ -z "$url" ] || echo "export FRESNEL_TEST_$(tr a-z A-Z <<<"$p")=$url" ;;
     esac
   done
@@ -44,6 +50,7 @@ clean() { # what runs here, and in the labs that tests have made in it
 }
 run() { # TIME COMMAND...
   local budget=$1 begin rc=0 front=; shift
+  examples
   each fetch
   begin=$(date +%s)
   trap 'clean >/dev/null 2>&1' EXIT
@@ -63,6 +70,7 @@ run() { # TIME COMMAND...
 case "${1:-}" in
 fetch) # the units in configs/deploy are tested too
   [ "${CI:-}" != true ] || need systemd-analyze=systemd
+  examples
   each fetch ;;
 up) up; environment ;;
 down) clean ;;

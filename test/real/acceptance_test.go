@@ -32,3 +32,7 @@ func TestPoisonOfEveryKindBecomesADeadLetterAndStallsNothing(t *testing.T) {
 func TestNothingIsLostOrInventedAtAnyCrash(t *testing.T) {
 	acceptance.Crashes(t, harness.Real(t), crashPlan())
 }
+
+func TestReceiverNeverFindsAnOlderStateThanItIsToldOf(t *testing.T) {
+	acceptance.Consistency(t, harness.Real(t))
+}

@@ -2,83 +2,15 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 
 	"github.com/fresnel-search/fresnel/indexer"
 	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/listener"
 	"github.com/fresnel-search/fresnel/listener/stream"
-	"github.com/fresnel-search/fresnel/publishers"
 	"github.com/fresnel-search/fresnel/searchapi"
 )
-
-// subscriptions shows the engine's subscriptions to operators.
-type subscriptions struct {
-	engine       *publishers.Engine
-	standby      func() (string, bool)
-	destinations map[string]string // by name, without credentials
-}
-
-// List implements searchapi.Subscriptions.
-func (s subscriptions) List(context.Context) ([]searchapi.Subscription, error) {
-	var out []searchapi.Subscription
-	who, waits := s.standby()
-	for _, st := range s.engine.Status() {
-		if waits {
-			out = append(out, searchapi.Subscription{
-				Name: st.Name, Publisher: st.Publisher, Destination: s.destinations[st.Name], State: "standby", Reason: who,
-			})
-			continue
-		}
-		out = append(out, searchapi.Subscription{
-			Name: st.Name, Publisher: st.Publisher, Destination: s.destinations[st.Name],
-			State: st.Condition, Reason: reason(st), Lag: st.Lag, Parked: st.Parked,
-			Counters: map[string]int64{"open": int64(st.Open), "in_flight": int64(st.InFlight), "parked_bytes": st.ParkedBytes, "gaps": st.Gaps},
-		})
-	}
-	return out, nil
-}
-
-func reason(st publishers.SubscriptionStatus) string {
-	if st.Code != "" {
-		return st.Code + ": " + st.Detail
-	}
-	return st.LastError
-}
-
-// destinations are the configured ones, fit to be shown.
-func destinations(subs []publishers.Subscription) map[string]string {
-	out := make(map[string]string, len(subs))
-	for _, s := range subs {
-		out[s.Name] = withoutCredentials(s.Destination)
-	}
-	return out
-}
-
-// withoutCredentials is a destination that may be shown.
-func withoutCredentials(uri string) string {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return ""
-	}
-	u.User, u.RawQuery = nil, ""
-	return u.String()
-}
-
-// Resume implements searchapi.Subscriptions.
-func (s subscriptions) Resume(_ context.Context, name string) error {
-	if who, waits := s.standby(); waits {
-		return fmt.Errorf("%w: %s", searchapi.ErrConflict, who)
-	}
-	err := s.engine.Resume(name)
-	if errors.Is(err, publishers.ErrUnknown) {
-		return fmt.Errorf("%w: %w", searchapi.ErrNotFound, err)
-	}
-	return err
-}
 
 // ledger shows the books of the steps that are in this process.
 type ledger struct {
@@ -173,5 +105,5 @@ func (s *system) redeliver(ctx context.Context, id string) error {
 	if who, waits := s.standby(); waits {
 		return fmt.Errorf("%w: %s", searchapi.ErrConflict, who)
 	}
-	return s.engine.Redeliver(ctx, id)
+	return undeliverable(s.engine.Redeliver(ctx, id))
 }

@@ -107,6 +107,7 @@ func (s *system) begin(ctx context.Context) error {
 		{"kafka", "", s.startKafka},
 		{"store", "", s.openStore},
 		{"publishers", configs.RolePublishers, s.startPublishers},
+		{"feeds", configs.RolePublishers, s.startFeeds},
 		{"indexer", configs.RoleIndexer, s.startIndexer},
 		{"listener", configs.RoleListener, s.startListener},
 	} {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/fresnel-search/fresnel/configs"
 	"github.com/fresnel-search/fresnel/configs/resources"
@@ -13,8 +12,8 @@ import (
 )
 
 // Check says what a configuration that is right in itself leads to and that would
-// keep a system from starting: resource types, the tokens file, names of publishers.
-// It opens no data and listens nowhere.
+// keep a system from starting: resource types, the tokens file, plugins, destinations.
+// It opens no data, listens nowhere and runs no plugin.
 func Check(c configs.Config) error {
 	var errs []error
 	if _, err := LoadTypes(c.Catalog.Dir); err != nil {
@@ -25,12 +24,7 @@ func Check(c configs.Config) error {
 			errs = append(errs, fmt.Errorf("searchapi.identity.tokens_file: %w", err))
 		}
 	}
-	for i, s := range c.Publishers.Subscriptions {
-		_, configured := c.Publishers.Host.Plugins[s.Publisher]
-		if !configured && !slices.Contains(builtins[:], s.Publisher) {
-			errs = append(errs, fmt.Errorf("publishers.subscriptions[%d].publisher: there is no publisher %q", i, s.Publisher))
-		}
-	}
+	errs = append(errs, checkPlugins(c))
 	return errors.Join(errs...)
 }
 

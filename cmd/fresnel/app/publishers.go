@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer"
@@ -16,33 +17,25 @@ import (
 	"github.com/fresnel-search/fresnel/publishers/host"
 )
 
-// builtins are the publishers that this binary serves when it is run again.
-var builtins = [...]string{"webhook", "log"}
-
-// plugins lets the engine find plugins in the host.
-type plugins struct{ host *host.Host }
-
-// Plugin implements publishers.Plugins.
-func (p plugins) Plugin(name string) publishers.Plugin {
-	if found := p.host.Plugin(name); found != nil {
-		return found
-	}
-	return nil
-}
-
 // startPublishers has the change log delivered.
 func (s *system) startPublishers(context.Context) error {
 	cfg := s.Config.Publishers
 	cfg.Topic, cfg.Timeout = indexer.ChangesTopic, cfg.Host.AttemptTimeout
-	cfg.Host.Builtins = map[string][]string{}
-	for _, name := range builtins {
-		cfg.Host.Builtins[name] = []string{s.Executable, "plugin-serve", name}
+	hosting, err := HostConfig(s.Config, s.Executable, s.Version)
+	if err != nil {
+		return err
 	}
-	h, err := host.New(cfg.Host, s.Log.With("component", "host"), s.reg)
+	if hosting.CopyDir == "" && s.Config.Kept() {
+		hosting.CopyDir = filepath.Join(s.Config.Data, "plugins")
+	}
+	h, err := host.New(hosting, s.Log.With("component", "host"), s.reg)
 	if err != nil {
 		return err
 	}
 	s.host = h
+	if cfg.Subscriptions, err = chosen(h, cfg.Subscriptions); err != nil {
+		return err
+	}
 	run, valid := s.alone("publishers")
 	e, err := publishers.New(cfg.Config, publishers.Deps{
 		Log: s.kafka, Records: s.faults.records(s.store), Plugins: s.faults.plugins(plugins{h}), Project: s.project,
@@ -63,9 +56,7 @@ func (s *system) startPublishers(context.Context) error {
 		}
 		return "", e.Ready()
 	})
-	for _, p := range h.Processes() {
-		s.degrades("plugin "+p.Name, s.running(p.Name))
-	}
+	s.watchPlugins()
 	return nil
 }
 
@@ -103,25 +94,6 @@ func deserted(l *record.Lease) error {
 		return nil
 	}
 	return errors.Join(fmt.Errorf("nobody has delivered for %s, and the lease is not to be had", since.Round(time.Second)), why)
-}
-
-// running is the readiness of a plugin.
-func (s *system) running(name string) func(context.Context) error {
-	return func(context.Context) error {
-		for _, p := range s.host.Processes() {
-			if p.Name == name && p.State != host.Ready {
-				return errors.Join(fmt.Errorf("is %s", p.State), problem(p.Problem))
-			}
-		}
-		return nil
-	}
-}
-
-func problem(text string) error {
-	if text == "" {
-		return nil
-	}
-	return errors.New(text)
 }
 
 // project is what an audience may see of an entry of the change log.

@@ -32,10 +32,14 @@ func (s *system) startSearch(ctx context.Context) error {
 		Log: s.Log.With("component", "searchapi"),
 	}
 	if s.Config.Has(configs.RoleSearchAPI) {
-		deps.Searcher = s.store
+		deps.Searcher, deps.Feeds = s.store, s.feeds()
 	}
 	if s.engine != nil {
-		deps.Subscriptions = subscriptions{s.engine, s.standby, destinations(s.Config.Publishers.Subscriptions)}
+		subs := newSubscriptions(s)
+		deps.Subscriptions, deps.Deliveries = subs, deliveries{subs}
+	}
+	if s.host != nil {
+		deps.Plugins = operatedPlugins{s.host}
 	}
 	if s.listener != nil || s.indexer != nil {
 		deps.Books = ledger{s.listener, s.indexer, s.mine, s.Config.Listener.Group, s.Config.Indexer.Group}

@@ -1,0 +1,118 @@
+package host
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fresnel-search/fresnel/publishers/delivery"
+)
+
+// suspects are deliveries that a plugin had in hand when its process died: one of
+// them may have killed it. They are tried again with nothing beside them, in ever
+// smaller groups, until the one is found that kills it alone. That is a verdict only
+// if the plugin has answered for others meanwhile: one that dies of every delivery is
+// broken, and it is not the deliveries' fault.
+type suspects struct {
+	acks atomic.Int64 // deliveries answered for, ever
+	any  atomic.Bool
+
+	mu        sync.Mutex
+	by        map[string]*suspect
+	before    int64 // acks at the last crash
+	explained bool  // the last crash was part of the search, and the plugin works else
+}
+
+type suspect struct {
+	group int   // how many are tried together
+	alone int   // crashes with nothing else in hand
+	acks  int64 // when it came under suspicion
+}
+
+// mostSuspects bounds those that are remembered.
+const mostSuspects = 10_000
+
+// crashed blames those that had no answer when the process died; tried says that
+// nothing else was in hand.
+func (s *suspects) crashed(ids []string, tried bool) {
+	acks := s.acks.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil {
+		s.by = map[string]*suspect{}
+	}
+	s.explained = tried && acks > s.before
+	s.before = acks
+	for _, id := range ids {
+		sp := s.by[id]
+		switch {
+		case sp == nil && len(s.by) < mostSuspects:
+			s.by[id] = &suspect{group: len(ids), acks: acks}
+		case sp == nil || !tried:
+		case len(ids) == 1:
+			sp.alone++
+		default:
+			sp.group = (len(ids) + 1) / 2
+		}
+	}
+	s.any.Store(len(s.by) > 0)
+}
+
+// cleared says that the plugin answered for a delivery.
+func (s *suspects) cleared(id string) {
+	s.acks.Add(1)
+	if !s.any.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.by, id)
+	s.any.Store(len(s.by) > 0)
+}
+
+// sort parts deliveries into those above suspicion, groups to be tried each by itself,
+// and those that are found to kill the plugin. Large groups come first, so that the
+// plugin can show soon that it works with others.
+func (s *suspects) sort(ds []delivery.Delivery) (free []delivery.Delivery, groups [][]delivery.Delivery, guilty []delivery.Delivery) {
+	if !s.any.Load() {
+		return ds, nil, nil
+	}
+	const verdict = 2
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bySize := map[int][]delivery.Delivery{}
+	for _, d := range ds {
+		sp := s.by[d.ID]
+		switch {
+		case sp == nil:
+			free = append(free, d)
+		case sp.alone >= verdict && s.acks.Load() > sp.acks:
+			delete(s.by, d.ID)
+			guilty = append(guilty, d)
+		case sp.alone > 0:
+			bySize[1] = append(bySize[1], d)
+		default:
+			bySize[sp.group] = append(bySize[sp.group], d)
+		}
+	}
+	for _, size := range slices.Backward(slices.Sorted(maps.Keys(bySize))) {
+		groups = slices.AppendSeq(groups, slices.Chunk(bySize[size], size))
+	}
+	s.any.Store(len(s.by) > 0)
+	return free, groups, guilty
+}
+
+// explains reports whether the last crash was part of a search that gets on.
+func (s *suspects) explains() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.explained
+}
+
+// accept forgets the reason of the last crash, once it was dealt with.
+func (s *suspects) accept() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.explained = false
+}

@@ -1,0 +1,206 @@
+package kafka_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publisherv1"
+	"github.com/fresnel-search/fresnel/publishers/kafka"
+)
+
+const local = `{"outbound":{"allow":["127.0.0.0/8"]}}`
+
+func open(t *testing.T, config string) *client.Publisher {
+	t.Helper()
+	server, err := kafka.Publisher("1.0.0").Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, stop, err := client.InProcess(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := c.Configure(t.Context(), []byte(config)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// publish makes one attempt at changes with the ids; the last letter of an id is that
+// of its resource.
+func publish(t *testing.T, c *client.Publisher, to *publisherv1.Destination, priority string, ids ...string) map[string]string {
+	t.Helper()
+	req := &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{to}}
+	for _, id := range ids {
+		req.Deliveries = append(req.Deliveries, &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
+			Id: id, Subject: "T/" + id[len(id)-1:], ContentType: "application/json",
+			Data: fmt.Appendf(nil, `{"id":%q,"action":"updated","resource":{"type":"T"},"cause":{"priority":%q},"document":{"pad":"%s"}}`,
+				id, priority, strings.Repeat("x", 100)),
+		}})
+	}
+	got := map[string]string{}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := c.Publish(ctx, req, func(r *publisherv1.DeliveryResult) {
+		switch {
+		case r.GetDelivered() != nil:
+			got[r.GetDeliveryId()] = "delivered"
+		case r.GetRetry() != nil:
+			got[r.GetDeliveryId()] = "retry " + r.GetRetry().GetCode() + " " + r.GetRetry().GetScope().String()
+		default:
+			got[r.GetDeliveryId()] = "rejected " + r.GetRejected().GetCode() + " " + r.GetRejected().GetScope().String()
+		}
+	})
+	if err != nil || len(got) != len(ids) {
+		t.Fatalf("%d of %d answered: %v", len(got), len(ids), err)
+	}
+	return got
+}
+
+func cluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	k, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(3)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	return k
+}
+
+// read reads n records of topics.
+func read(t *testing.T, k *kfake.Cluster, n int, topics ...string) []*kgo.Record {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(k.ListenAddrs()...), kgo.ConsumeTopics(topics...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var rs []*kgo.Record
+	for len(rs) < n && ctx.Err() == nil {
+		rs = append(rs, cl.PollFetches(ctx).Records()...)
+	}
+	return rs
+}
+
+func TestEachPriorityIsATopicAndEachResourceAKey(t *testing.T) {
+	k := cluster(t)
+	c := open(t, local)
+	to := &publisherv1.Destination{Uri: "kafka://" + k.ListenAddrs()[0], Fingerprint: "1", Options: map[string]string{"topic": "fresnel.out", "compression": "lz4"}}
+	var ids []string
+	for i := range 60 {
+		ids = append(ids, fmt.Sprintf("%02d-%c", i, 'a'+i%7))
+	}
+	for _, r := range publish(t, c, to, "", ids...) {
+		if r != "delivered" {
+			t.Fatal(r)
+		}
+	}
+	publish(t, c, to, "CRITICAL", "z")
+	last := map[string]string{}
+	for _, r := range read(t, k, 61, "fresnel.out.info", "fresnel.out.critical") {
+		var envelope struct {
+			Message string `json:"oslo.message"`
+		}
+		var m struct {
+			ID string `json:"message_id"`
+		}
+		if json.Unmarshal(r.Value, &envelope) != nil || json.Unmarshal([]byte(envelope.Message), &m) != nil {
+			t.Fatalf("record %s", r.Value)
+		}
+		if (m.ID == "z") != (r.Topic == "fresnel.out.critical") || string(r.Key) != "T/"+m.ID[len(m.ID)-1:] {
+			t.Errorf("%s is in %s with key %s", m.ID, r.Topic, r.Key)
+		}
+		if m.ID < last[string(r.Key)] {
+			t.Errorf("%s comes after %s", m.ID, last[string(r.Key)])
+		}
+		last[string(r.Key)] = m.ID
+	}
+	if len(last) != 8 {
+		t.Errorf("%d resources, want 8", len(last))
+	}
+}
+
+func TestWhatABrokerRefusesIsNotDelivered(t *testing.T) {
+	for code, want := range map[*kerr.Error]string{
+		kerr.MessageTooLarge:          "rejected too_large SCOPE_DELIVERY",
+		kerr.TopicAuthorizationFailed: "retry access_refused SCOPE_DESTINATION",
+		kerr.NotEnoughReplicas:        "retry not_enough_replicas SCOPE_DESTINATION",
+		kerr.KafkaStorageError:        "retry broker SCOPE_DELIVERY",
+	} {
+		k := cluster(t)
+		k.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			k.KeepControl()
+			p := req.(*kmsg.ProduceRequest)
+			resp := p.ResponseKind().(*kmsg.ProduceResponse)
+			for _, rt := range p.Topics {
+				st := kmsg.NewProduceResponseTopic()
+				st.Topic = rt.Topic
+				for _, rp := range rt.Partitions {
+					sp := kmsg.NewProduceResponseTopicPartition()
+					sp.Partition, sp.ErrorCode = rp.Partition, code.Code
+					st.Partitions = append(st.Partitions, sp)
+				}
+				resp.Topics = append(resp.Topics, st)
+			}
+			return resp, nil, true
+		})
+		got := publish(t, open(t, local), &publisherv1.Destination{Uri: "kafka://" + k.ListenAddrs()[0]}, "", "1")["1"]
+		if got != want {
+			t.Errorf("%s: %s, want %s", code.Message, got, want)
+		}
+	}
+}
+
+func TestDestinationsThatCannotWorkSaySo(t *testing.T) {
+	c := open(t, local)
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for uri, want := range map[string]string{
+		"kafka://" + nobody:                "retry transport SCOPE_DESTINATION",
+		"kafka:///":                        "rejected bad_destination SCOPE_DESTINATION",
+		"kafka://u:canary@h:9092":          "rejected bad_destination SCOPE_DESTINATION",
+		"kafka://h:9092/path":              "rejected bad_destination SCOPE_DESTINATION",
+		"kafka://user@" + nobody + "?sasl": "rejected bad_destination SCOPE_DESTINATION",
+	} {
+		if got := publish(t, c, &publisherv1.Destination{Uri: uri, Fingerprint: uri}, "", "1")["1"]; got != want {
+			t.Errorf("%s: %s, want %s", uri, got, want)
+		}
+	}
+	if got := publish(t, open(t, `{}`), &publisherv1.Destination{Uri: "kafka://127.0.0.1:9"}, "", "1")["1"]; got != "retry address_refused SCOPE_DESTINATION" {
+		t.Errorf("private address: %s", got)
+	}
+	for option, value := range map[string]string{"topic": "a b", "sasl": "gssapi", "compression": "rar", "unknown": "x"} {
+		to := &publisherv1.Destination{Uri: "kafka://h", Options: map[string]string{option: value}}
+		if got := publish(t, c, to, "", "1")["1"]; got != "rejected bad_options SCOPE_DESTINATION" {
+			t.Errorf("%s: %s", option, got)
+		}
+	}
+	plain := &publisherv1.Destination{Uri: "kafka://user@" + nobody, Options: map[string]string{"sasl": "plain"}}
+	if got := publish(t, c, plain, "", "1")["1"]; got != "rejected bad_destination SCOPE_DESTINATION" {
+		t.Errorf("a password in the clear: %s", got)
+	}
+}

@@ -1,0 +1,121 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"github.com/fresnel-search/fresnel/plugins/sdk"
+)
+
+// producer is a client of one destination.
+type producer struct {
+	*kafka.Writer
+	transport *kafka.Transport
+}
+
+// Close ends its connections.
+func (p *producer) Close() error {
+	err := p.Writer.Close()
+	p.transport.CloseIdleConnections()
+	return err
+}
+
+func badDestination(text string) error {
+	return &sdk.Failure{Code: "bad_destination", Final: true, Destination: true, Err: errors.New(text)}
+}
+
+// newProducer makes a client; it connects when it writes.
+func newProducer(out *sdk.Outbound, d *sdk.Destination[Options]) (*producer, error) {
+	u, err := url.Parse(d.URI)
+	if err != nil || u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return nil, badDestination("the destination is not of the form kafka://user@host:9092,host2:9092")
+	}
+	if _, has := u.User.Password(); has {
+		return nil, badDestination("the destination has a password in it; give it as the subscription's secret")
+	}
+	const idle, metadata, patience = time.Minute, 30 * time.Second, 5 * time.Second
+	t := &kafka.Transport{ClientID: "fresnel-publisher", Dial: out.DialContext, DialTimeout: patience, IdleTimeout: idle, MetadataTTL: metadata}
+	if strings.EqualFold(u.Scheme, "kafkas") {
+		if t.TLS, err = sdk.TLS(d.Secrets); err != nil {
+			return nil, err
+		}
+		if t.TLS == nil {
+			t.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+	}
+	if user := u.User.Username(); user != "" {
+		password := d.Secrets["secret"]
+		if t.SASL, err = mechanisms()[d.Options.SASL](user, string(password.Reveal())); err != nil {
+			return nil, &sdk.Failure{Code: "bad_secret", Final: true, Destination: true, Err: errors.New("user or password cannot be used for SASL")}
+		}
+		if t.TLS == nil && d.Options.SASL == "plain" {
+			return nil, badDestination("sasl plain shows the password to the network; use kafkas")
+		}
+	}
+	var brokers []string
+	for host := range strings.SplitSeq(u.Host, ",") {
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			host = net.JoinHostPort(strings.Trim(host, "[]"), "9092")
+		}
+		brokers = append(brokers, host)
+	}
+	// A batch is what was handed over at once: nothing else is waited for. The host
+	// retries; one attempt more is made here where a partition has a new leader.
+	const wait, attempts, pause = time.Millisecond, 2, 100 * time.Millisecond
+	return &producer{transport: t, Writer: &kafka.Writer{
+		Addr: kafka.TCP(brokers...), Transport: t, Balancer: &kafka.Murmur2Balancer{Consistent: true},
+		RequiredAcks: kafka.RequireAll, Compression: codecs()[d.Options.Compression], AllowAutoTopicCreation: true,
+		BatchTimeout: wait, BatchSize: 1000, BatchBytes: maxBody + 1024, MaxAttempts: attempts,
+		WriteBackoffMin: pause, WriteBackoffMax: pause, WriteTimeout: patience, ReadTimeout: patience,
+	}}, nil
+}
+
+type mechanism func(user, password string) (sasl.Mechanism, error)
+
+func mechanisms() map[string]mechanism {
+	hashed := func(a scram.Algorithm) mechanism {
+		return func(user, password string) (sasl.Mechanism, error) { return scram.Mechanism(a, user, password) }
+	}
+	return map[string]mechanism{
+		"": hashed(scram.SHA512), "scram-sha-512": hashed(scram.SHA512), "scram-sha-256": hashed(scram.SHA256),
+		"plain": func(user, password string) (sasl.Mechanism, error) {
+			return plain.Mechanism{Username: user, Password: password}, nil
+		},
+	}
+}
+
+// outcome makes an outcome of the error of a message.
+func outcome(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*sdk.Failure](err); ok || err == nil {
+		return err
+	}
+	e, ok := errors.AsType[kafka.Error](err)
+	switch {
+	case ctx.Err() != nil:
+		return &sdk.Failure{Code: "timeout", Err: errors.New("the brokers have not acknowledged the message in time")}
+	case !ok:
+		return sdk.FromNetwork(err)
+	}
+	f := &sdk.Failure{Code: "broker", Err: e}
+	switch e {
+	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge:
+		f.Code, f.Final = "too_large", true
+	case kafka.SASLAuthenticationFailed, kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedSASLMechanism:
+		f.Code, f.Destination = "access_refused", true
+	case kafka.UnknownTopicOrPartition, kafka.InvalidTopic:
+		f.Code, f.Destination = "no_topic", true
+	case kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend:
+		f.Code, f.Destination = "not_enough_replicas", true
+	}
+	return f
+}

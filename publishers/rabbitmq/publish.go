@@ -1,0 +1,173 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/fresnel-search/fresnel/plugins/oslo"
+	"github.com/fresnel-search/fresnel/plugins/sdk"
+)
+
+var (
+	errBlocked = &sdk.Failure{
+		Code: "blocked", Destination: true, Err: errors.New("the broker takes no messages now: it is short of memory or disk"),
+	}
+	errNacked      = &sdk.Failure{Code: "nacked", Err: errors.New("the broker has not accepted the message")}
+	errUnconfirmed = &sdk.Failure{Code: "timeout", Err: errors.New("the broker has not confirmed the message in time")}
+	errLost        = &sdk.Failure{Code: "connection_lost", Err: errors.New("the connection ended before the broker has confirmed the message")}
+)
+
+// publish sends the notifications that have no error yet and sets errors for those
+// that were not delivered. It answers false if the connection is of no more use.
+func (c *connection) publish(ctx context.Context, o *Options, ns []*oslo.Notification, errs []error) (healthy bool) {
+	if c.blocked.Load() {
+		fail(errs, errBlocked)
+		return true
+	}
+	// A broker that does not read makes writes hang, which know no context.
+	stop := context.AfterFunc(ctx, func() { closeQuietly(c) })
+	defer stop()
+	if err := c.declare(o); err != nil {
+		fail(errs, outcome(err))
+		return !c.IsClosed()
+	}
+	ch, err := c.take()
+	if err != nil {
+		fail(errs, outcome(err))
+		return !c.IsClosed()
+	}
+	sent := make([]attempt, len(ns))
+	for i, n := range ns {
+		if errs[i] != nil {
+			continue
+		}
+		at, err := ch.PublishWithDeferredConfirm(o.exchange(), o.topic()+"."+n.Priority, true, false, amqp.Publishing{
+			ContentType: "application/json", ContentEncoding: "utf-8", DeliveryMode: amqp.Persistent,
+			MessageId: n.MessageID, AppId: "fresnel", Body: n.Body,
+		})
+		sent[i] = attempt{confirmation: at, failed: err != nil}
+	}
+	whole := c.confirmed(ctx, ch, sent, errs)
+	for i, n := range ch.unrouted(ns) {
+		if n && errs[i] == nil {
+			errs[i] = unroutable(o, ns[i].Priority)
+		}
+	}
+	if whole {
+		c.give(ch)
+	}
+	return whole || !c.IsClosed() && ctx.Err() == nil
+}
+
+// attempt is what became of a message so far; nothing of one that was not to be sent.
+type attempt struct {
+	confirmation *amqp.DeferredConfirmation
+	failed       bool // it was not sent
+}
+
+// confirmed waits for the confirmations of what was sent. It answers false if the
+// channel is of no more use.
+func (c *connection) confirmed(ctx context.Context, ch *channel, sent []attempt, errs []error) bool {
+	whole := true
+	var closed error
+	for i, s := range sent {
+		if s.confirmation == nil && !s.failed {
+			continue
+		}
+		acked, late := false, false
+		if !s.failed {
+			var err error
+			acked, err = s.confirmation.WaitContext(ctx)
+			late = err != nil
+		}
+		switch {
+		case acked:
+			continue
+		case late && c.blocked.Load():
+			errs[i], whole = errBlocked, false
+		case late:
+			errs[i], whole = errUnconfirmed, false
+		case s.failed || ch.IsClosed():
+			if closed == nil {
+				closed = ch.reason()
+			}
+			errs[i], whole = closed, false
+		default:
+			errs[i] = errNacked
+		}
+	}
+	return whole
+}
+
+// reason is why the channel was closed. A mistake such as an exchange that is not
+// there concerns the whole destination.
+func (ch *channel) reason() error {
+	select {
+	case e := <-ch.closed:
+		if e != nil {
+			return outcome(e)
+		}
+	default:
+	}
+	return errLost
+}
+
+// unrouted tells which of the notifications came back, as no queue wanted them.
+func (ch *channel) unrouted(ns []*oslo.Notification) []bool {
+	back := map[string]bool{}
+	for {
+		select {
+		case r, ok := <-ch.returned:
+			if ok {
+				back[r.MessageId] = true
+				continue
+			}
+		default:
+		}
+		break
+	}
+	which := make([]bool, len(ns))
+	for i, n := range ns {
+		which[i] = n != nil && back[n.MessageID]
+	}
+	return which
+}
+
+// outcome makes an outcome of an error of the library, or of the network.
+func outcome(err error) error {
+	if _, ok := errors.AsType[*sdk.Failure](err); ok {
+		return err
+	}
+	e, ok := errors.AsType[*amqp.Error](err)
+	if !ok {
+		return sdk.FromNetwork(err)
+	}
+	f := &sdk.Failure{Code: "connection_lost", Err: err}
+	switch e.Code {
+	case amqp.AccessRefused, amqp.NotAllowed:
+		f.Code, f.Destination = "access_refused", true
+	case amqp.NotFound:
+		f.Code, f.Destination = "not_found", true
+	case amqp.PreconditionFailed:
+		f.Code, f.Destination = "precondition_failed", true
+	}
+	return f
+}
+
+// refused is why there is no connection, which speaks for the destination.
+func refused(err error) error {
+	err = outcome(err)
+	f, ok := errors.AsType[*sdk.Failure](err)
+	if !ok || f.Destination {
+		return err
+	}
+	return &sdk.Failure{Code: "no_connection", Destination: true, Err: f.Err}
+}
+
+func closeQuietly(c *connection) {
+	if err := c.Close(); err != nil {
+		return // it was closed already
+	}
+}

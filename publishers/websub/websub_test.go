@@ -1,0 +1,138 @@
+package websub_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publisherv1"
+	"github.com/fresnel-search/fresnel/publishers/websub"
+)
+
+// hub keeps the forms that it gets.
+type hub struct {
+	*httptest.Server
+	mu     sync.Mutex
+	status int
+	forms  []url.Values
+}
+
+func newHub(t *testing.T) *hub {
+	h := &hub{status: http.StatusNoContent}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.forms = append(h.forms, r.PostForm)
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(h.status)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func open(t *testing.T) *client.Publisher {
+	t.Helper()
+	server, err := websub.Publisher("1.0.0").Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, stop, err := client.InProcess(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := c.Configure(t.Context(), []byte(`{"outbound":{"allow":["127.0.0.0/8"]}}`)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// publish hands a number of events to a hub and returns their outcomes, as they are.
+func publish(t *testing.T, to *publisherv1.Destination, events int) (results []*publisherv1.DeliveryResult) {
+	t.Helper()
+	var ds []*publisherv1.Delivery
+	for i := range events {
+		id := fmt.Sprint(i)
+		ds = append(ds, &publisherv1.Delivery{DeliveryId: id, Event: &publisherv1.Event{Id: id, Data: []byte(`{"secret":"content"}`)}})
+	}
+	err := open(t).Publish(t.Context(), &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{to}, Deliveries: ds},
+		func(r *publisherv1.DeliveryResult) { results = append(results, r) })
+	if err != nil || len(results) != events {
+		t.Fatalf("Publish() = %v, %v", results, err)
+	}
+	return results
+}
+
+const topic = "https://search.example.net/v1/tenants/p1/events/T0K3N"
+
+func TestManyEventsMakeOnePingWithBothNamesOfTheTopic(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	for _, to := range []*publisherv1.Destination{
+		{Id: "h", Uri: "websub+" + h.URL + "/hub?x=y", Options: map[string]string{"topic": topic}},
+		{Id: "h", Uri: "websub+" + h.URL + "/hub?x=y", Secrets: map[string][]byte{"topic": []byte(topic)}},
+	} {
+		h.forms = nil
+		for _, r := range publish(t, to, 10) {
+			if r.GetDelivered() == nil {
+				t.Errorf("result = %v", r)
+			}
+		}
+		want := []url.Values{{"hub.mode": {"publish"}, "hub.topic": {topic}, "hub.url": {topic}}}
+		if diff := cmp.Diff(want, h.forms); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestAny2xxIsAcceptance(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	to := &publisherv1.Destination{Id: "h", Uri: "websub+" + h.URL, Secrets: map[string][]byte{"topic": []byte(topic)}}
+	for status, want := range map[int]string{
+		200: "delivered", 202: "delivered", 204: "delivered", 207: "delivered", 400: "rejected http_400", 500: "retry http_500",
+		503: "retry http_503", 410: "rejected http_410", 301: "rejected http_301",
+	} {
+		h.status = status
+		r := publish(t, to, 1)[0]
+		got := "delivered"
+		if re := r.GetRetry(); re != nil {
+			got = "retry " + re.GetCode()
+		} else if re := r.GetRejected(); re != nil {
+			got = "rejected " + re.GetCode()
+		}
+		if got != want {
+			t.Errorf("%d: %s, want %s", status, got, want)
+		}
+	}
+}
+
+func TestTopicIsInNoOutcome(t *testing.T) {
+	t.Parallel()
+	for _, to := range []*publisherv1.Destination{
+		{Id: "h", Uri: "websub+http://127.0.0.1:1/", Secrets: map[string][]byte{"topic": []byte(topic)}},
+		{Id: "h", Uri: "websub+" + topic + "\x7f", Secrets: map[string][]byte{"topic": []byte(topic)}},
+		{Id: "h", Uri: "websub+http://127.0.0.1/", Secrets: map[string][]byte{"topic": []byte("T0K3N")}},
+		{Id: "h", Uri: "http://127.0.0.1/", Secrets: map[string][]byte{"topic": []byte(topic)}},
+		{Id: "h", Uri: "websub+http://127.0.0.1/"},
+	} {
+		r := publish(t, to, 1)[0]
+		if r.GetDelivered() != nil || strings.Contains(r.String(), "T0K3N") {
+			t.Errorf("result = %v", r)
+		}
+	}
+}

@@ -1,0 +1,14 @@
+"""Reads a queue with python-zaqarclient: read.py URL QUEUE AUTH_OPTS. Prints all of its
+messages, the oldest first, as JSON."""
+import json
+import sys
+
+from zaqarclient.queues import client
+
+url, name, auth = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+queue = client.Client(url, version=2, conf={"auth_opts": auth}).queue(name)
+messages, last = [], {}
+while page := list(queue.messages(echo=True, limit=20, **last)):
+    messages += page
+    last = {"marker": page[-1].href.split("/")[-1].split("?")[0]}
+print(json.dumps([{"ttl": m.ttl, "body": m.body} for m in messages]))
