@@ -61,7 +61,7 @@ func example(t *testing.T) string {
 func TestDocumentedExampleIsAccepted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, name := range []string{"audit.secret", "queue.secret", "mail.secret"} {
+	for _, name := range []string{"audit.secret", "queue.secret", "mail.secret", "zaqar.secret"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("whsec_c2VjcmV0\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -70,8 +70,8 @@ func TestDocumentedExampleIsAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.Publishers.Subscriptions); n != 7 || len(c.Publishers.Host.Plugins) != 4 {
-		t.Errorf("the example has %d subscriptions and plugins %v, want 7 and 4", n, c.Publishers.Host.Plugins)
+	if n := len(c.Publishers.Subscriptions); n != 9 || len(c.Publishers.Host.Plugins) != 4 {
+		t.Errorf("the example has %d subscriptions and plugins %v, want 9 and 4", n, c.Publishers.Host.Plugins)
 	}
 }
 

@@ -25,7 +25,7 @@ func TestBuiltInPublishersKeepTheContractOfPlugins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, err := plugintest.Verify(t.Context(), plugintest.Config{
-				Path: binary, Args: []string{"plugin-serve", name}, Fixtures: f, MustOnly: true,
+				Path: binary, Args: []string{"plugin-serve", name}, Fixtures: f, MustOnly: true, Patience: 5,
 			})
 			if err != nil {
 				t.Fatal(err)

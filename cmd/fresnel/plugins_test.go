@@ -77,7 +77,7 @@ func TestNewPluginIsARepositoryThatBuildsAndPasses(t *testing.T) {
 // verifiesAsShipped gives the folder to verify, whole and then with another program.
 func verifiesAsShipped(t *testing.T, dir string) {
 	t.Helper()
-	args := []string{"plugins", "verify", filepath.Join(dir, "dist/ticket"), "--fixtures", filepath.Join(dir, "fixtures.json"), "--only", "P0,P9,C8,D1,D6,S5"}
+	args := []string{"plugins", "verify", filepath.Join(dir, "dist/ticket"), "--fixtures", filepath.Join(dir, "fixtures.json"), "--only", "P0,P9,C8,D1,D6,S5", "--patience", "5"}
 	r := fresnel(t, args...)
 	if r.code != 0 || !strings.Contains(r.out, "6 passed, 0 failed, 0 warnings, 0 skipped") || !strings.Contains(r.out, "ticket 0.1.0, sha256 ") {
 		t.Errorf("verify: exit code %d\n%s%s", r.code, r.out, r.errs)

@@ -27,6 +27,7 @@ type verifyOptions struct {
 	json, noTLS     bool
 	must, evidence  bool
 	only            []string
+	patience        int
 	out             io.Writer
 }
 
@@ -66,12 +67,13 @@ instead: destinations: {ok: {uri: ...}, transient: ..., permanent: ..., hang: ..
 	flags.BoolVar(&o.noTLS, "no-tls", false, "start the plugin without TLS, as a server does that is told tls: off")
 	flags.BoolVar(&o.must, "must", false, "leave out the checks of level SHOULD")
 	flags.BoolVar(&o.evidence, "evidence", false, "print for each check that passed what was seen")
+	flags.IntVar(&o.patience, "patience", 1, "multiply all time limits by this, on a slow or busy machine")
 	flags.StringSliceVar(&o.only, "only", nil, "make only these `checks`, such as P0,D4")
 	return cmd
 }
 
 func (o *verifyOptions) run(ctx context.Context, plugin string, args []string) error {
-	c := plugintest.Config{Path: plugin, Args: args, NoTLS: o.noTLS, MustOnly: o.must, Only: o.only}
+	c := plugintest.Config{Path: plugin, Args: args, NoTLS: o.noTLS, MustOnly: o.must, Only: o.only, Patience: o.patience}
 	if info, err := os.Stat(plugin); err == nil && info.IsDir() {
 		if err := fromFolder(&c); err != nil {
 			return err

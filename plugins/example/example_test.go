@@ -17,7 +17,7 @@ import (
 func passes(t *testing.T, c plugintest.Config, maySkip string) {
 	t.Helper()
 	// What measures time or memory is for machines that do nothing else.
-	c.MustOnly = true
+	c.MustOnly, c.Patience = true, 5
 	r, err := plugintest.Verify(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

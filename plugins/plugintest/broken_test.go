@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// patience is for machines that run many tests at once.
+const patience = 5
+
 // verify runs the kit over the broken plugin.
 func verify(t *testing.T, mode string, c plugintest.Config) *plugintest.Report {
 	t.Helper()
@@ -52,7 +55,7 @@ func verify(t *testing.T, mode string, c plugintest.Config) *plugintest.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Path, c.Args = path, []string{"-mode", mode, "-dir", t.TempDir()}
+	c.Path, c.Args, c.Patience = path, []string{"-mode", mode, "-dir", t.TempDir()}, patience
 	r, err := plugintest.Verify(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +141,7 @@ func broken(t *testing.T, mode string) plugintest.Config {
 		m = nil
 	}
 	return plugintest.Config{
-		Path: path, Args: []string{"-mode", mode, "-dir", t.TempDir()}, MustOnly: true, Manifest: m, NoTLS: mode[0] != 'P',
+		Path: path, Args: []string{"-mode", mode, "-dir", t.TempDir()}, MustOnly: true, Manifest: m, Patience: patience, NoTLS: mode[0] != 'P',
 	}
 }
 

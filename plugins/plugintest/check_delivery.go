@@ -44,7 +44,7 @@ func unknownFields(ctx context.Context, k *kit) (string, error) {
 
 // deadline has a receiver hang until the host gives up.
 func deadline(ctx context.Context, k *kit) (string, error) {
-	const moment = time.Second
+	moment := k.patient(time.Second)
 	t, err := k.behaving(k.endpoint.hang(), "hang")
 	if err != nil {
 		return "", err
@@ -129,7 +129,7 @@ func carries(body, data []byte) bool {
 }
 
 func hungDestination(ctx context.Context, k *kit) (string, error) {
-	const patience = 5 * time.Second
+	patience := k.patient(5 * time.Second)
 	hung, err := k.behaving(k.endpoint.hang(), "hang")
 	if err != nil {
 		return "", err
@@ -265,7 +265,7 @@ func overLimit(ctx context.Context, k *kit) (string, error) {
 }
 
 func earlyAnswers(ctx context.Context, k *kit) (string, error) {
-	const patience = 3 * time.Second
+	patience := k.patient(3 * time.Second)
 	done := make(chan struct{})
 	slow, err := k.observed(k.endpoint.holds(done))
 	if err != nil {
@@ -284,7 +284,7 @@ func earlyAnswers(ctx context.Context, k *kit) (string, error) {
 	late := time.AfterFunc(patience, end)
 	defer late.Stop()
 	req := k.request(1, slow, fast)
-	limited, cancel := context.WithTimeout(ctx, attempt)
+	limited, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	defer cancel()
 	early := false
 	a := k.publishUntil(limited, p, req, func(r *publisherv1.DeliveryResult) {
@@ -305,7 +305,7 @@ func earlyAnswers(ctx context.Context, k *kit) (string, error) {
 
 // cancellation gives a batch up long before its deadline.
 func cancellation(ctx context.Context, k *kit) (string, error) {
-	const moment = time.Second
+	moment := k.patient(time.Second)
 	t, err := k.observed(k.endpoint.hang())
 	if err != nil {
 		return "", err
@@ -314,7 +314,7 @@ func cancellation(ctx context.Context, k *kit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	called, cancel := context.WithTimeout(ctx, attempt)
+	called, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -334,7 +334,8 @@ func cancellation(ctx context.Context, k *kit) (string, error) {
 
 // parallel has each batch wait for all others.
 func parallel(ctx context.Context, k *kit) (string, error) {
-	const usual, enough, patience = 4, 8, 5 * time.Second
+	const usual, enough = 4, 8
+	patience := k.patient(5 * time.Second)
 	n := int(k.info.GetLimits().GetMaxBatchesInFlight())
 	if n == 0 {
 		n = usual

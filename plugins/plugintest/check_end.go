@@ -50,7 +50,7 @@ func drains(ctx context.Context, k *kit) (string, error) {
 		}
 		return "what came was refused with UNAVAILABLE; nothing could be held under way", k.untilRefused(ctx, p, other)
 	}
-	ctx, cancel := context.WithTimeout(ctx, attempt)
+	ctx, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	defer cancel()
 	req := k.request(1, slow)
 	under := make(chan answered, 1)
@@ -86,7 +86,7 @@ func drains(ctx context.Context, k *kit) (string, error) {
 // untilRefused sends deliveries until one is refused: Drain takes effect some time
 // after it is called.
 func (k *kit) untilRefused(ctx context.Context, p *process, t target) error {
-	const patience = 3 * time.Second
+	patience := k.patient(3 * time.Second)
 	for begun := time.Now(); ; {
 		a := k.publish(ctx, p, k.request(1, t))
 		switch code := rpc.Code(a.err); {
@@ -102,7 +102,7 @@ func (k *kit) untilRefused(ctx context.Context, p *process, t target) error {
 
 // exits asks a process to end and reports how it did.
 func (k *kit) exits(ctx context.Context) (*process, error) {
-	const within = 2 * time.Second
+	within := k.patient(2 * time.Second)
 	p, err := k.own(ctx)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func exitStatus(ctx context.Context, k *kit) (string, error) {
 
 // lifeline closes the plugin's stdin, as the kernel does when a host is killed.
 func lifeline(ctx context.Context, k *kit) (string, error) {
-	const within = 2 * time.Second
+	within := k.patient(2 * time.Second)
 	p, err := k.own(ctx)
 	if err != nil {
 		return "", err

@@ -44,7 +44,7 @@ func firstStart(ctx context.Context, k *kit) (string, error) {
 
 // ask asks a process what it is.
 func (k *kit) ask(ctx context.Context, p *process) (*publisherv1.GetInfoResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
+	ctx, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	defer cancel()
 	info, err := p.rpc.GetInfo(ctx, &publisherv1.GetInfoRequest{HostVersion: "kit"})
 	if err != nil {
@@ -55,7 +55,7 @@ func (k *kit) ask(ctx context.Context, p *process) (*publisherv1.GetInfoResponse
 
 // withoutCookie starts the program as a curious user would.
 func withoutCookie(ctx context.Context, k *kit) (string, error) {
-	const patience = 5 * time.Second
+	patience := k.patient(5 * time.Second)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, k.config.Path, k.config.Args...)
@@ -172,7 +172,7 @@ func health(ctx context.Context, k *kit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, attempt)
+	ctx, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	defer cancel()
 	resp, err := healthv1.NewHealthClient(p.conn).Check(ctx, &healthv1.HealthCheckRequest{Service: "plugin"})
 	if err != nil {

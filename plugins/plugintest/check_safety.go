@@ -26,7 +26,7 @@ func (k *kit) waiting(ctx context.Context, n int) (p *process, stop func(), err 
 	if p, err = k.ready(ctx); err != nil {
 		return nil, nil, err
 	}
-	called, cancel := context.WithTimeout(ctx, attempt)
+	called, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -43,7 +43,8 @@ func (k *kit) waiting(ctx context.Context, n int) (p *process, stop func(), err 
 // status asks for the plugin's status while deliveries wait, and returns the slowest
 // of its answers.
 func (k *kit) status(ctx context.Context) (slowest time.Duration, last *publisherv1.GetStatusResponse, err error) {
-	const deliveries, asked, pause, patience = 32, 20, 10 * time.Millisecond, 5 * time.Second
+	const deliveries, asked, pause = 32, 20, 10 * time.Millisecond
+	patience := k.patient(5 * time.Second)
 	p, stop, err := k.waiting(ctx, deliveries)
 	if err != nil {
 		return 0, nil, err
@@ -72,14 +73,14 @@ func statusUnderLoad(ctx context.Context, k *kit) (string, error) {
 		return "", err
 	case last.GetState() != publisherv1.GetStatusResponse_STATE_OK && last.GetState() != publisherv1.GetStatusResponse_STATE_DEGRADED:
 		return "", fmt.Errorf("its state is %s (%s), want STATE_OK", last.GetState(), clip(last.GetMessage()))
-	case slowest > time.Second:
+	case slowest > k.patient(time.Second):
 		return "", fmt.Errorf("one of 20 answers took %s; hosts restart what does not answer", slowest)
 	}
 	return fmt.Sprintf("the slowest of 20 answers took %s", slowest.Round(time.Microsecond)), nil
 }
 
 func statusPrompt(ctx context.Context, k *kit) (string, error) {
-	const prompt = 100 * time.Millisecond
+	prompt := k.patient(100 * time.Millisecond)
 	slowest, last, err := k.status(ctx)
 	switch {
 	case err != nil:

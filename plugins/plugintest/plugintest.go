@@ -52,6 +52,9 @@ type Config struct {
 	Only []string
 	// MustOnly leaves out the checks of level SHOULD.
 	MustOnly bool
+	// Patience multiplies the time limits of all checks, for machines that are slow or
+	// busy; 1 if it is less.
+	Patience int
 	// Each, if set, is told of each result as it comes.
 	Each func(Result)
 }
@@ -201,8 +204,8 @@ func skip(format string, args ...any) error {
 // make makes one check. A plugin that dies of it has failed it, and the next check
 // gets a new process.
 func (k *kit) make(ctx context.Context, ch check) Result {
-	const longest = time.Minute
-	ctx, cancel := context.WithTimeoutCause(ctx, longest, errors.New("the check took longer than a minute"))
+	longest := k.patient(time.Minute)
+	ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("the check took longer than %s", longest))
 	defer cancel()
 	start := time.Now()
 	r := Result{ID: ch.id, Level: ch.level, Title: ch.title}
@@ -229,6 +232,11 @@ func (k *kit) make(ctx context.Context, ch check) Result {
 	}
 	r.Detail = k.canary.redact(r.Detail)
 	return r
+}
+
+// patient is a time limit on this machine.
+func (k *kit) patient(d time.Duration) time.Duration {
+	return d * time.Duration(max(k.config.Patience, 1))
 }
 
 // start sees to it, before the first check, that the plugin starts at all.

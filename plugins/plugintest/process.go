@@ -65,6 +65,7 @@ func (k *kit) spawn(ctx context.Context, l launch) (*process, error) {
 	if l.within == 0 {
 		l.within = patience
 	}
+	l.within = k.patient(l.within)
 	p, announced, err := k.fork(l)
 	if err != nil {
 		return nil, err

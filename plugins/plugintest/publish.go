@@ -24,7 +24,7 @@ const attempt = 15 * time.Second
 // short is the deadline of calls that are to run into it.
 func (k *kit) short() time.Duration {
 	const enough = 1500 * time.Millisecond
-	return max(enough, k.info.GetLimits().GetMinDeadline().AsDuration())
+	return max(k.patient(enough), k.info.GetLimits().GetMinDeadline().AsDuration())
 }
 
 // target is a destination and, if it is the kit's own endpoint, the receiver there.
@@ -145,7 +145,7 @@ func (k *kit) givesConfig(ctx context.Context, p *process) error {
 
 // tryConfig returns what the plugin finds wrong with a configuration.
 func (k *kit) tryConfig(ctx context.Context, p *process, req *publisherv1.ConfigureRequest) (problems []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
+	ctx, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	defer cancel()
 	resp, err := p.rpc.Configure(ctx, req)
 	if err != nil {
@@ -258,7 +258,7 @@ func outcome(r *publisherv1.DeliveryResult) string {
 
 // publish sends a batch and gathers the answers.
 func (k *kit) publish(ctx context.Context, p *process, req *publisherv1.PublishRequest) answered {
-	ctx, cancel := context.WithTimeout(ctx, attempt)
+	ctx, cancel := context.WithTimeout(ctx, k.patient(attempt))
 	defer cancel()
 	return k.publishUntil(ctx, p, req, func(*publisherv1.DeliveryResult) {})
 }

@@ -121,7 +121,7 @@ func (p *publisher) open(ctx context.Context, c *Config, d *sdk.Destination[Opti
 func (p *publisher) withToken(ctx context.Context, q *queue, d *sdk.Destination[Options]) error {
 	set := func(t token) error {
 		if q.project != "" && t.project != q.project {
-			return &sdk.Failure{Code: "foreign_token", Destination: true, Err: errors.New("Keystone's token is of another project than the queue")}
+			return &sdk.Failure{Code: "foreign_token", Destination: true, Err: errors.New("the token of Keystone is of another project than the queue")}
 		}
 		q.project = t.project
 		q.header["X-Auth-Token"] = []string{string(t.value.Reveal())}

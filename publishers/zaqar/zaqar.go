@@ -147,7 +147,7 @@ func (q *queue) send(ctx context.Context, body []byte) error {
 		err = q.try(ctx, body)
 	}
 	if is(err, "http_404") && q.signed {
-		return &sdk.Failure{Code: "signature_refused", Destination: true, Err: errors.New("Zaqar does not know the signature, or the queue")}
+		return &sdk.Failure{Code: "signature_refused", Destination: true, Err: errors.New("the signature, or the queue, is not known to Zaqar")}
 	}
 	return err
 }

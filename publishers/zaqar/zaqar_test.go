@@ -186,9 +186,15 @@ func TestDestinationsThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 	for _, options := range []map[string]string{
-		{}, {"auth": "basic"}, {"auth": "none"}, {"auth": "none", "project": "p1", "username": "u"}, {"auth": "none", "project": "p1", "client_id": "me"},
-		{"auth": "keystone", "auth_url": "keystone", "username": "u", "project": "p"}, {"auth": "keystone", "auth_url": c.URL, "project": "p"},
-		{"auth": "keystone", "auth_url": c.URL, "username": "u"}, {"auth": "none", "project": "p1", "proyect": "p"},
+		{},
+		{"auth": "basic"},
+		{"auth": "none"},
+		{"auth": "none", "project": "p1", "username": "u"},
+		{"auth": "none", "project": "p1", "client_id": "me"},
+		{"auth": "keystone", "auth_url": "keystone", "username": "u", "project": "p"},
+		{"auth": "keystone", "auth_url": c.URL, "project": "p"},
+		{"auth": "keystone", "auth_url": c.URL, "username": "u"},
+		{"auth": "none", "project": "p1", "proyect": "p"},
 	} {
 		if got := publish(t, p, c.queue(options, ""), changed("e", "web"))["e"]; got != "REJECTED bad_options" {
 			t.Errorf("%v: %s", options, got)

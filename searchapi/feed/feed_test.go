@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +38,6 @@ type world struct {
 	types   *catalog.Catalog
 	feeds   *feed.Feeds
 	config  feed.Config
-	mu      sync.Mutex
 	records []stream.Record
 	first   int64
 	changed [][]resource.Principal

@@ -72,6 +72,14 @@ func newest(t *testing.T, body []byte) (id string, entries int) {
 	return f.Entries[0].ID, len(f.Entries)
 }
 
+// play has the server hear all that Glance once said.
+func play(t *testing.T, s *harness.Server) {
+	t.Helper()
+	recording := harness.Testdata(t, "notifications/glance.jsonl.gz")
+	s.Play(recording)
+	acceptance.Settled(t, s, acceptance.Count(t, recording), "")
+}
+
 func withHubs(view string, hubs ...string) string {
 	list, err := json.Marshal(hubs)
 	if err != nil {
@@ -114,8 +122,7 @@ func TestRealSubscribersGetTheNewestThroughEveryHub(t *testing.T) {
 		}
 		subscribers[name] = subscribe(t, hub, topic)
 	}
-	s.Play("notifications/glance.jsonl.gz")
-	acceptance.Settled(t, s, acceptance.Count(t, "notifications/glance.jsonl.gz"), "")
+	play(t, s)
 	for name, sub := range subscribers {
 		s.Eventually("the newest has come through the hub "+name, func() error {
 			_, _, body := get(t, own)
@@ -154,8 +161,7 @@ func TestRealReadersAndTheSchemaTakeTheFeed(t *testing.T) {
 	s := harness.New(t, withHubs("thin", startHub(t))).Start()
 	own := s.URL + "/v1/tenants/" + imageOwner + "/events"
 	_, header, empty := get(t, own)
-	s.Play("notifications/glance.jsonl.gz")
-	acceptance.Settled(t, s, acceptance.Count(t, "notifications/glance.jsonl.gz"), "")
+	play(t, s)
 	var body []byte
 	s.Eventually("the feed has entries", func() error {
 		_, _, body = get(t, own)
@@ -207,8 +213,7 @@ func TestRealReadersAndTheSchemaTakeTheFeed(t *testing.T) {
 func TestRealHubHearsNothingOfFeedsThatAreNotOpen(t *testing.T) {
 	pings := t.TempDir() + "/pings"
 	s := harness.New(t, strings.Replace(withHubs("none", startHub(t, "--log", pings)), "hub_feeds:", "hub_feeds: {} #", 1)).Start()
-	s.Play("notifications/glance.jsonl.gz")
-	acceptance.Settled(t, s, acceptance.Count(t, "notifications/glance.jsonl.gz"), "")
+	play(t, s)
 	_, header, _ := get(t, s.URL+"/v1/tenants/"+imageOwner+"/events")
 	if diff := cmp.Diff("<"+s.URL+"/v1/tenants/"+imageOwner+`/events>; rel="self"`, header.Get("Link")); diff != "" {
 		t.Error(diff)
