@@ -88,13 +88,13 @@ func delivered(b *testing.B, s *harness.Server, publisher string) float64 {
 	var series []progress
 	until(b, 10*time.Millisecond, func() error {
 		n := int(metric(b, s, `fresnel_publishers_attempts_total\{publisher="`+publisher+`",result="delivered"\}`))
-		series = append(series, progress{time.Now(), n})
+		series = append(series, progress{at: time.Now(), done: n})
 		if n < backlog {
 			return fmt.Errorf("%d of %d", n, backlog)
 		}
 		return nil
 	})
-	return sustained(series)
+	return sustained(series).rate
 }
 
 // read makes of the file of the publisher log what the others had to send.
