@@ -46,7 +46,7 @@ func drains(ctx context.Context, k *kit) (string, error) {
 	slow, err := k.observed(k.endpoint.holds(done))
 	if err != nil {
 		if _, err := p.rpc.Drain(ctx, &publisherv1.DrainRequest{Grace: durationpb.New(attempt)}); err != nil {
-			return "", fmt.Errorf("Drain: %w", err)
+			return "", fmt.Errorf("call of Drain: %w", err)
 		}
 		return "what came was refused with UNAVAILABLE; nothing could be held under way", k.untilRefused(ctx, p, other)
 	}
@@ -72,7 +72,7 @@ func drains(ctx context.Context, k *kit) (string, error) {
 	a, d := <-under, <-end
 	switch got := a.of(req.GetDeliveries()[0]); {
 	case d.err != nil:
-		return "", fmt.Errorf("Drain: %w", d.err)
+		return "", fmt.Errorf("call of Drain: %w", d.err)
 	case refusal != nil:
 		return "", refusal
 	case got != delivered:
