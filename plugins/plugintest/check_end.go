@@ -78,7 +78,7 @@ func drains(ctx context.Context, k *kit) (string, error) {
 	case got != delivered:
 		return "", fmt.Errorf("the delivery that was under way when it was asked to drain: %s, want %s", got, delivered)
 	case d.resp.GetAbandoned() != 0:
-		return "", fmt.Errorf("Drain answers that %d deliveries were abandoned, want 0", d.resp.GetAbandoned())
+		return "", fmt.Errorf("it says at the end of Drain that %d deliveries were abandoned, want 0", d.resp.GetAbandoned())
 	}
 	return "what was under way ended well, what came was refused with UNAVAILABLE", nil
 }
