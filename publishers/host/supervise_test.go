@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 	"github.com/fresnel-search/fresnel/publishers/host"
 )
@@ -349,7 +348,7 @@ func TestFingerprintChangesWithTheDestination(t *testing.T) {
 	} {
 		d := base
 		change(&d)
-		var m *publisherv1.Destination = host.Message(d)
+		m := host.Message(d)
 		if seen[m.GetFingerprint()] || m.GetFingerprint() != host.Message(d).GetFingerprint() {
 			t.Errorf("fingerprint of %+v is that of another, or changes", d)
 		}
