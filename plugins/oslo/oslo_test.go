@@ -3,11 +3,10 @@ package oslo_test
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/plugins/oslo"
@@ -67,8 +66,8 @@ func TestChangeIsAnOsloNotification(t *testing.T) {
 		"message_id": "c1", "publisher_id": "<fresnel>", "event_type": "OS::Nova::Server.updated", "priority": "ERROR",
 		"timestamp": "2026-11-20 07:14:02.118204", "_unique_id": "d-c1", "_context": map[string]any{},
 	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("message %v, want %v", got, want)
 	}
 	again, _ := oslo.Encode(event(t, c), "<fresnel>", 1<<20)
 	if string(again.Body) != string(n.Body) {
@@ -94,8 +93,8 @@ func TestEventIsPassedOnInItsOwnWords(t *testing.T) {
 		"message_id": "c2", "publisher_id": "compute.cmp-1", "event_type": "compute.instance.exists", "priority": "INFO",
 		"payload": map[string]any{"usage": 1.0}, "timestamp": "2026-11-20 07:14:03.118204", "_unique_id": "d-c2", "_context": map[string]any{},
 	}
-	if d := cmp.Diff(want, read(t, n.Body)); d != "" {
-		t.Error(d)
+	if got := read(t, n.Body); !reflect.DeepEqual(got, want) {
+		t.Errorf("message %v, want %v", got, want)
 	}
 }
 

@@ -93,7 +93,7 @@ func (k *kit) refuses(ctx context.Context, p *process) error {
 	case len(a.results) > 0:
 		return fmt.Errorf("a delivery was answered with %s, want no answer and status FAILED_PRECONDITION", outcome(a.results[0]))
 	case rpc.Code(a.err) != codes.FailedPrecondition:
-		return fmt.Errorf("Publish ends with status %s, want FAILED_PRECONDITION", rpc.Code(a.err))
+		return fmt.Errorf("a call of Publish ends with status %s, want FAILED_PRECONDITION", rpc.Code(a.err))
 	case t.at != nil && len(t.at.got()) > 0:
 		return errors.New("a request was made all the same")
 	}
@@ -172,7 +172,7 @@ func takesConfig(ctx context.Context, k *kit) (string, error) {
 		return "", err
 	}
 	if err := k.refuses(ctx, p); err == nil {
-		return "", errors.New("Configure found nothing wrong, but Publish says that it is not configured")
+		return "", errors.New("in its configuration nothing was wrong, but Publish says that it is not configured")
 	}
 	return "taken without an error", nil
 }

@@ -46,7 +46,7 @@ func drains(ctx context.Context, k *kit) (string, error) {
 	slow, err := k.observed(k.endpoint.holds(done))
 	if err != nil {
 		if _, err := p.rpc.Drain(ctx, &publisherv1.DrainRequest{Grace: durationpb.New(attempt)}); err != nil {
-			return "", fmt.Errorf("Drain: %w", err)
+			return "", fmt.Errorf("call of Drain: %w", err)
 		}
 		return "what came was refused with UNAVAILABLE; nothing could be held under way", k.untilRefused(ctx, p, other)
 	}
@@ -72,13 +72,13 @@ func drains(ctx context.Context, k *kit) (string, error) {
 	a, d := <-under, <-end
 	switch got := a.of(req.GetDeliveries()[0]); {
 	case d.err != nil:
-		return "", fmt.Errorf("Drain: %w", d.err)
+		return "", fmt.Errorf("call of Drain: %w", d.err)
 	case refusal != nil:
 		return "", refusal
 	case got != delivered:
 		return "", fmt.Errorf("the delivery that was under way when it was asked to drain: %s, want %s", got, delivered)
 	case d.resp.GetAbandoned() != 0:
-		return "", fmt.Errorf("Drain answers that %d deliveries were abandoned, want 0", d.resp.GetAbandoned())
+		return "", fmt.Errorf("it says at the end of Drain that %d deliveries were abandoned, want 0", d.resp.GetAbandoned())
 	}
 	return "what was under way ended well, what came was refused with UNAVAILABLE", nil
 }

@@ -149,7 +149,7 @@ func (k *kit) tryConfig(ctx context.Context, p *process, req *publisherv1.Config
 	defer cancel()
 	resp, err := p.rpc.Configure(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("Configure: %w", err)
+		return nil, fmt.Errorf("call of Configure: %w", err)
 	}
 	for _, d := range resp.GetDiagnostics() {
 		said := fmt.Sprintf("%s: %s %s", d.GetPath(), d.GetSummary(), d.GetDetail())
@@ -269,7 +269,7 @@ func (k *kit) publishUntil(
 ) (a answered) {
 	stream, err := p.rpc.Publish(ctx, req)
 	if err != nil {
-		return answered{err: fmt.Errorf("Publish: %w", err)}
+		return answered{err: fmt.Errorf("call of Publish: %w", err)}
 	}
 	for {
 		resp, err := stream.Recv()
@@ -278,7 +278,7 @@ func (k *kit) publishUntil(
 		}
 		if err != nil {
 			k.heard("error", err.Error())
-			a.err = fmt.Errorf("Publish: %w", err)
+			a.err = fmt.Errorf("call of Publish: %w", err)
 			return a
 		}
 		for _, r := range resp.GetResults() {

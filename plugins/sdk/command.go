@@ -81,8 +81,8 @@ func printInfo(server publisherv1.PublisherServer, out io.Writer) error {
 		ConfigSchema  json.RawMessage `json:"config_schema,omitempty"`
 		OptionsSchema json.RawMessage `json:"options_schema,omitempty"`
 	}{
-		info.GetName(), info.GetVersion(), []int{publisherv1.ProtocolVersion}, info.GetSchemes(),
-		info.GetConfigSchema(), info.GetDestinationSchema(),
+		Name: info.GetName(), Version: info.GetVersion(), Protocols: []int{publisherv1.ProtocolVersion},
+		Schemes: info.GetSchemes(), ConfigSchema: info.GetConfigSchema(), OptionsSchema: info.GetDestinationSchema(),
 	}, "", "  ")
 	if err != nil {
 		return err

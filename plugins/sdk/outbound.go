@@ -66,7 +66,7 @@ func (o *Outbound) Do(req *http.Request) (*http.Response, error) {
 func (o *Outbound) Post(ctx context.Context, uri string, header http.Header, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, uri, bytes.NewReader(body))
 	if err != nil {
-		return FromHTTP(nil, errUnsendable) //nolint:bodyclose // there is none
+		return FromHTTP(nil, errUnsendable)
 	}
 	if header != nil {
 		req.Header = header.Clone()

@@ -56,12 +56,12 @@ func newTexts(subject, body string) (texts, error) {
 // by the default one: a mail that looks plain is better than none.
 func (t texts) write(m *Mail) (subject, body string) {
 	for _, text := range []struct {
-		into            *string
-		own, otherwise_ string
+		into           *string
+		own, otherwise string
 	}{{&subject, t.subject, defaultSubject}, {&body, t.body, defaultBody}} {
 		out, err := execute(text.own, m)
 		if err != nil {
-			plain, errDefault := execute(text.otherwise_, m)
+			plain, errDefault := execute(text.otherwise, m)
 			out = plain
 			if text.into == &body {
 				out = "The template failed: " + err.Error() + "\n\n" + plain

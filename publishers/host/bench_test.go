@@ -7,7 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,68 +79,178 @@ func benchBare(b *testing.B, url string, body []byte) {
 }
 
 func benchPlugin(b *testing.B, url string, body []byte, calls int) {
-	self, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cfg := host.DefaultConfig()
+	cfg := config(b, "webhook")
 	cfg.Outbound.Allow = []string{"127.0.0.0/8"}
-	cfg.Plugins = map[string]host.PluginConfig{"it": {
-		Path: self, Args: []string{"-test.run=^$"}, Env: map[string]string{modeKey: "webhook"},
-	}}
-	h, err := host.New(cfg, nil, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- h.Run(ctx) }()
-	it := h.Plugin("it")
-	for len(h.Processes()) == 0 || h.Processes()[0].State != host.Ready {
-		<-time.After(time.Millisecond)
-	}
+	p := cfg.Plugins["it"]
+	p.TLS = "auto"
+	cfg.Plugins["it"] = p
+	s := start(b, cfg)
+	s.process(0)
 	to := delivery.Destination{
 		Subscription: "nfv", URI: url, Secrets: map[string][]byte{"secret": []byte("whsec_bXktdGVzdC1zZWNyZXQtMTIzNDU2Nzg5MA==")},
 	}
-	const perCall = 100
 	before := cpuTime(b)
+	b.ResetTimer()
+	s.pour(load{to: to, body: body, events: b.N, batch: 100, calls: calls})
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
+	b.ReportMetric(float64(s.process(0).RSS>>20), "MiB-plugin")
+	s.stop()
+	reportCPU(b, before)
+}
+
+// load is what is published.
+type load struct {
+	to                   delivery.Destination
+	body                 []byte
+	events, batch, calls int // calls at a time, of batch deliveries each
+}
+
+// pour publishes a load and returns how long each call took.
+func (s *started) pour(l load) []time.Duration {
 	work := make(chan []delivery.Delivery)
+	took := make([][]time.Duration, l.calls)
 	var all sync.WaitGroup
-	for range calls {
+	for i := range l.calls {
 		all.Go(func() {
 			for ds := range work {
-				err := it.Publish(ctx, to, ds, func(o delivery.Outcome) {
-					if o.Kind != delivery.Delivered {
-						b.Errorf("outcome %+v", o)
+				began, acked := time.Now(), 0
+				err := s.it.Publish(context.Background(), l.to, ds, func(o delivery.Outcome) {
+					if acked++; o.Kind != delivery.Delivered {
+						s.t.Errorf("outcome %+v", o)
 					}
 				})
-				if err != nil {
-					b.Error(err)
+				if err != nil || acked != len(ds) {
+					s.t.Errorf("%d of %d acked, %v", acked, len(ds), err)
 				}
+				took[i] = append(took[i], time.Since(began))
 			}
 		})
 	}
-	b.ResetTimer()
-	var ds []delivery.Delivery
-	for i := range b.N {
-		ds = append(ds, delivery.Delivery{ID: fmt.Sprint(i), Attempt: 1, Event: delivery.Event{
-			ID: fmt.Sprint(i), Type: "org.fresnel.resource.updated", Source: "/fresnel", ContentType: "application/json", Data: body,
+	ds := make([]delivery.Delivery, 0, l.batch)
+	for i := range l.events {
+		id := strconv.Itoa(i)
+		ds = append(ds, delivery.Delivery{ID: id, Attempt: 1, Event: delivery.Event{
+			ID: id, Type: "org.fresnel.resource.updated", Source: "/fresnel", ContentType: "application/json", Data: l.body,
 		}})
-		if len(ds) == perCall || i == b.N-1 {
+		if len(ds) == l.batch || i == l.events-1 {
 			work <- ds
-			ds = nil
+			ds = make([]delivery.Delivery, 0, l.batch)
 		}
 	}
 	close(work)
 	all.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
-	b.ReportMetric(float64(h.Processes()[0].RSS>>20), "MiB-plugin")
-	cancel()
-	if err := <-ran; err != nil {
-		b.Error(err)
+	return slices.Concat(took...)
+}
+
+// percentile of durations, 0 to 1.
+func percentile(ds []time.Duration, p float64) time.Duration {
+	slices.Sort(ds)
+	return ds[int(p*float64(len(ds)-1))]
+}
+
+// BenchmarkPluginCalls measures deliveries of 1 KB through host and gRPC to a plugin
+// that does nothing, without the SDK and with it. ref is what a trial of go-plugin had
+// on another machine, host and plugin on two processors there, too.
+func BenchmarkPluginCalls(b *testing.B) {
+	body := []byte(strings.Repeat("x", 1000))
+	for _, c := range []struct {
+		mode, uri, tls string
+		events         int
+		batch, calls   int
+		ref            float64
+	}{
+		{"raw", "raw:all", "off", 20_000, 1, 1, 8_500},
+		{"raw", "raw:all", "off", 60_000, 1, 16, 38_000},
+		{"raw", "raw:all", "off", 400_000, 100, 1, 245_000},
+		{"raw", "raw:all", "off", 800_000, 100, 4, 443_600},
+		{"raw", "raw:all", "auto", 800_000, 100, 4, 381_500},
+		{"fake", "fake://ok", "off", 200_000, 100, 4, 0},
+		{"fake", "fake://ok", "auto", 200_000, 100, 4, 0},
+	} {
+		b.Run(fmt.Sprintf("%s/tls=%s/batch=%d/calls=%d", c.mode, c.tls, c.batch, c.calls), func(b *testing.B) {
+			cfg := config(b, c.mode)
+			cfg.BatchesPerDestination = c.calls
+			p := cfg.Plugins["it"]
+			p.TLS = c.tls
+			cfg.Plugins["it"] = p
+			s := start(b, cfg)
+			idle := s.process(0).RSS
+			l := load{to: delivery.Destination{Subscription: "s", URI: c.uri}, body: body, events: c.events, batch: c.batch, calls: c.calls}
+			var took []time.Duration
+			b.ResetTimer()
+			for range b.N {
+				took = append(took, s.pour(l)...)
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(c.events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			if c.ref > 0 {
+				b.ReportMetric(c.ref, "ref-events/s")
+			}
+			b.ReportMetric(float64(percentile(took, 0.5).Microseconds()), "p50-µs")
+			b.ReportMetric(float64(percentile(took, 0.99).Microseconds()), "p99-µs")
+			b.ReportMetric(float64(idle>>20), "MiB-idle")
+			b.ReportMetric(float64(s.process(0).RSS>>20), "MiB-after")
+		})
 	}
-	reportCPU(b, before)
+}
+
+// BenchmarkPluginProcess measures how long a plugin takes to be ready, and until it
+// delivers again after kill -9, without the wait before a new start and with it.
+func BenchmarkPluginProcess(b *testing.B) {
+	const times = 20
+	report := func(b *testing.B, took []time.Duration, ref time.Duration) {
+		b.ReportMetric(float64(percentile(took, 0.5).Microseconds())/1000, "p50-ms")
+		b.ReportMetric(float64(percentile(took, 0.99).Microseconds())/1000, "p99-ms")
+		b.ReportMetric(float64(ref.Microseconds())/1000, "ref-p50-ms")
+	}
+	for tls, ref := range map[string]time.Duration{"off": 5 * time.Millisecond, "auto": 20 * time.Millisecond} {
+		b.Run("start/tls="+tls, func(b *testing.B) {
+			var took []time.Duration
+			for range b.N * times {
+				cfg := config(b, "raw")
+				p := cfg.Plugins["it"]
+				p.TLS = tls
+				cfg.Plugins["it"] = p
+				began := time.Now()
+				s := start(b, cfg)
+				s.untilReady()
+				took = append(took, time.Since(began))
+				s.stop()
+			}
+			report(b, took, ref)
+		})
+	}
+	for name, first := range map[string]time.Duration{"restart": time.Microsecond, "restart/with-backoff": 100 * time.Millisecond} {
+		b.Run(name, func(b *testing.B) {
+			cfg := config(b, "fake")
+			cfg.Supervision.First, cfg.Supervision.Longest, cfg.Supervision.Crashes = first, first, 1<<30
+			s := start(b, cfg)
+			s.untilReady()
+			var took []time.Duration
+			for range b.N * times {
+				pid := s.process(0).PID
+				began := time.Now()
+				kill(b, pid)
+				for delivered := false; !delivered; {
+					err := s.it.Publish(context.Background(), delivery.Destination{URI: "fake://ok"}, deliveries("d"),
+						func(o delivery.Outcome) { delivered = o.Kind == delivery.Delivered })
+					if err != nil && !unavailable(err) {
+						b.Fatal(err)
+					}
+				}
+				took = append(took, time.Since(began))
+			}
+			report(b, took, 7*time.Millisecond)
+		})
+	}
+}
+
+// untilReady polls more often than eventually does.
+func (s *started) untilReady() {
+	for s.host.Processes()[0].State != host.Ready {
+		<-time.After(100 * time.Microsecond)
+	}
 }
 
 // reportCPU gives the processor time of everything, receiver and plugin included,

@@ -166,7 +166,7 @@ func (h *Host) CheckDestination(name string, d delivery.Destination) []error {
 	if scheme, err := schemeOf(d.URI); len(s.schemes) > 0 {
 		switch {
 		case err != nil:
-			errs = append(errs, fmt.Errorf("destination: required: a URI that begins with %s:", strings.Join(s.schemes, ": or ")))
+			errs = append(errs, fmt.Errorf("destination: required: a URI of scheme %s", strings.Join(s.schemes, " or ")))
 		case !slices.Contains(s.schemes, scheme):
 			errs = append(errs, fmt.Errorf("destination: %s serves %s, not %s", name, strings.Join(s.schemes, ", "), scheme))
 		}

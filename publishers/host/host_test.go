@@ -235,6 +235,6 @@ func TestRefusedConfigurationIsSaid(t *testing.T) {
 	cfg.Plugins["it"] = p
 	s := start(t, cfg)
 	eventually(t, "the problem is named", func() bool {
-		return s.log.has(slog.LevelWarn, "/greetings: is not a known key; known are greeting, outbound")
+		return s.log.has(slog.LevelWarn, "/greetings: is not a known key; known are greeting, outbound, token")
 	})
 }

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -85,6 +88,8 @@ func runMode(mode string) int {
 		os.Args = append([]string{"plugin"}, strings.Fields(os.Getenv("REMOTE_ARGS"))...)
 	case "raw":
 		serveRaw(&huge{})
+	case "bare":
+		serveBare(&huge{})
 	}
 	sdk.Main(fake())
 	return 0
@@ -104,6 +109,7 @@ func must(err error) {
 type fakeConfig struct {
 	Outbound sdk.Outbound `json:"outbound,omitzero"`
 	Greeting string       `json:"greeting,omitempty"`
+	Token    sdk.Secret   `json:"token,omitzero"`
 }
 
 // fake does what the destination says.
@@ -120,6 +126,13 @@ func fakePublish(ctx context.Context, c *fakeConfig, d *sdk.Destination[struct{}
 		return nil
 	case "config":
 		return sdk.Reject(errors.New(c.Greeting + " " + strings.Join(c.Outbound.Allow, " ")))
+	case "token":
+		if string(c.Token.Reveal()) == arg {
+			return nil
+		}
+		return errors.New("another token")
+	case "code":
+		return &sdk.Failure{Code: arg, Final: true, Err: errors.New("as asked")}
 	case "env":
 		value, set := os.LookupEnv(arg)
 		return sdk.Reject(fmt.Errorf("%q %v of %d", value, set, len(os.Environ())))
@@ -206,13 +219,15 @@ func limitsOfSelf() string {
 // an answer of 8 MiB to GetStatus once a file says so.
 type huge struct {
 	publisherv1.UnimplementedPublisherServer
+	configured atomic.Int32
 }
 
 func (*huge) GetInfo(context.Context, *publisherv1.GetInfoRequest) (*publisherv1.GetInfoResponse, error) {
 	return &publisherv1.GetInfoResponse{Name: "raw", Version: "0.1.0", Schemes: []string{"raw"}}, nil
 }
 
-func (*huge) Configure(context.Context, *publisherv1.ConfigureRequest) (*publisherv1.ConfigureResponse, error) {
+func (h *huge) Configure(context.Context, *publisherv1.ConfigureRequest) (*publisherv1.ConfigureResponse, error) {
+	h.configured.Add(1)
 	return &publisherv1.ConfigureResponse{}, nil
 }
 
@@ -221,16 +236,30 @@ func (*huge) GetStatus(context.Context, *publisherv1.GetStatusRequest) (*publish
 	if _, err := os.Stat(os.Getenv("HUGE")); err == nil {
 		st.Message = strings.Repeat("x", 8<<20)
 	}
+	if _, err := os.Stat(os.Getenv("FAILED")); err == nil {
+		st.State = publisherv1.GetStatusResponse_STATE_FAILED
+	}
 	return st, nil
 }
 
 // Publish acks twice, acks strangers, and leaves out the last one; or it hangs, or
 // refuses batches as a whole.
-func (*huge) Publish(req *publisherv1.PublishRequest, stream publisherv1.Publisher_PublishServer) error {
+func (h *huge) Publish(req *publisherv1.PublishRequest, stream publisherv1.Publisher_PublishServer) error {
 	ds := req.GetDeliveries()
 	switch req.GetDestinations()[0].GetUri() {
 	case "raw:never":
 		return nil
+	case "raw:all":
+		results := make([]*publisherv1.DeliveryResult, len(ds))
+		for i, d := range ds {
+			results[i] = &publisherv1.DeliveryResult{DeliveryId: d.GetDeliveryId(), Outcome: &publisherv1.DeliveryResult_Delivered{}}
+		}
+		return stream.Send(&publisherv1.PublishResponse{Results: results})
+	case "raw:forgetful":
+		if h.configured.Load() < 2 {
+			return status.Error(codes.FailedPrecondition, "not configured")
+		}
+		ds = append(ds, nil) // nobody is left out
 	case "raw:busy":
 		return status.Error(codes.ResourceExhausted, "too much")
 	case "raw:picky":
@@ -277,6 +306,17 @@ func serveRaw(server publisherv1.PublisherServer) {
 		GRPCServer:       plugin.DefaultGRPCServer,
 	})
 	os.Exit(0)
+}
+
+// serveBare serves without go-plugin: no health, no shutdown, no TLS.
+func serveBare(server publisherv1.PublisherServer) {
+	path := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "plugin-bare")
+	l, err := net.Listen("unix", path)
+	must(err)
+	s := grpc.NewServer()
+	publisherv1.RegisterPublisherServer(s, server)
+	fmt.Println("1|1|unix|" + path + "|grpc|")
+	must(s.Serve(l))
 }
 
 // runHost is a host in a process of its own, for tests that kill it. It prints the

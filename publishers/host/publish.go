@@ -36,10 +36,6 @@ func (p *Plugin) Publish(
 	if len(ds) == 0 {
 		return nil
 	}
-	inst, err := p.ready(ctx)
-	if err != nil {
-		return err
-	}
 	var acking sync.Mutex
 	c := &call{p: p, to: message(to), ack: func(o delivery.Outcome) {
 		acking.Lock()
@@ -50,6 +46,13 @@ func (p *Plugin) Publish(
 	for _, d := range guilty {
 		p.log.Error("delivery kills the plugin", "event_id", d.Event.ID, "subscription", to.Subscription)
 		c.reject(d, "plugin_crash", "the plugin dies whenever it is given this delivery")
+	}
+	if len(free)+len(groups) == 0 {
+		return nil
+	}
+	inst, err := p.ready(ctx)
+	if err != nil {
+		return err
 	}
 	batches := c.split(free, inst.limits)
 	errs := make([]error, len(batches))
@@ -140,7 +143,7 @@ func (c *call) send(ctx context.Context, inst *instance, b batch, trial bool) er
 	p := c.p
 	left, err := c.stream(ctx, inst, b)
 	switch code := status.Code(err); {
-	case len(left) == 0 && err == nil:
+	case len(left) == 0: // whatever became of the rest of the stream
 		p.window.grow(inst.limits.batches)
 		return nil
 	case err == nil:

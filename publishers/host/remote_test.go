@@ -24,7 +24,7 @@ import (
 
 // authority makes certificates.
 type authority struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	name string
 	cert *x509.Certificate

@@ -83,7 +83,7 @@ func TestDestinationsAndConfigurationsAreCheckedWithoutRunningPlugins(t *testing
 		{"webhook", delivery.Destination{URI: "ftp://x", Options: map[string]string{"batch": "many", "batsh": "1"}}, []string{
 			"destination: webhook serves http, https, not ftp", "options.batch: got string, want integer", "options.batsh: is not a known key; known are batch",
 		}},
-		{"webhook", delivery.Destination{}, []string{"destination: required: a URI that begins with http: or https:"}},
+		{"webhook", delivery.Destination{}, []string{"destination: required: a URI of scheme http or https"}},
 		{"elsewhere", delivery.Destination{URI: "any:1", Options: map[string]string{"a": "b"}}, nil},
 		{"nobody", delivery.Destination{}, []string{"publisher: there is none"}},
 	} {

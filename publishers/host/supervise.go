@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ func (s *supervisor) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			s.set(Draining, nil, nil)
 			s.retire(context.WithoutCancel(ctx), inst)
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		case order != nil && order.resume:
 			order.done <- fmt.Errorf("it is %s already", Ready)
 		case order != nil:
@@ -284,11 +285,11 @@ func (s source) stamp() string {
 			}
 		}
 	}
-	stamp := ""
+	var stamp strings.Builder
 	for _, f := range files {
 		if info, err := os.Stat(f); err == nil {
-			stamp += fmt.Sprintln(f, info.ModTime().UnixNano(), info.Size(), info.Mode())
+			fmt.Fprintln(&stamp, f, info.ModTime().UnixNano(), info.Size(), info.Mode())
 		}
 	}
-	return stamp
+	return stamp.String()
 }

@@ -9,22 +9,22 @@ import (
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 )
 
-// suspects are deliveries that a plugin had in hand when its process died: one of
-// them may have killed it. They are tried again with nothing beside them, in ever
-// smaller groups, until the one is found that kills it alone. That is a verdict only
-// if the plugin has answered for others meanwhile: one that dies of every delivery is
-// broken, and it is not the deliveries' fault.
+// suspects are deliveries that a plugin had in hand when its process died. Once may be
+// chance; of those that it had twice, one may have killed it. They are tried again with
+// nothing beside them, in ever smaller groups, until the one is found that kills it
+// alone. That is a verdict only if the plugin has answered for others meanwhile: one
+// that dies of every delivery is broken, and it is not the deliveries' fault.
 type suspects struct {
 	acks atomic.Int64 // deliveries answered for, ever
 	any  atomic.Bool
 
 	mu        sync.Mutex
 	by        map[string]*suspect
-	before    int64 // acks at the last crash
-	explained bool  // the last crash was part of the search, and the plugin works else
+	explained bool // the last crash was part of the search, and the plugin works else
 }
 
 type suspect struct {
+	times int   // that the plugin died with it
 	group int   // how many are tried together
 	alone int   // crashes with nothing else in hand
 	acks  int64 // when it came under suspicion
@@ -42,19 +42,26 @@ func (s *suspects) crashed(ids []string, tried bool) {
 	if s.by == nil {
 		s.by = map[string]*suspect{}
 	}
-	s.explained = tried && acks > s.before
-	s.before = acks
+	s.explained = tried && slices.ContainsFunc(ids, func(id string) bool {
+		sp := s.by[id]
+		return sp != nil && acks > sp.acks
+	})
 	for _, id := range ids {
 		sp := s.by[id]
 		switch {
 		case sp == nil && len(s.by) < mostSuspects:
-			s.by[id] = &suspect{group: len(ids), acks: acks}
-		case sp == nil || !tried:
+			s.by[id] = &suspect{times: 1, group: len(ids), acks: acks}
+			continue
+		case sp == nil:
+			continue
+		case !tried:
+			sp.group = len(ids)
 		case len(ids) == 1:
 			sp.alone++
 		default:
 			sp.group = (len(ids) + 1) / 2
 		}
+		sp.times++
 	}
 	s.any.Store(len(s.by) > 0)
 }
@@ -78,16 +85,16 @@ func (s *suspects) sort(ds []delivery.Delivery) (free []delivery.Delivery, group
 	if !s.any.Load() {
 		return ds, nil, nil
 	}
-	const verdict = 2
+	const twice = 2
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bySize := map[int][]delivery.Delivery{}
 	for _, d := range ds {
 		sp := s.by[d.ID]
 		switch {
-		case sp == nil:
+		case sp == nil || sp.times < twice:
 			free = append(free, d)
-		case sp.alone >= verdict && s.acks.Load() > sp.acks:
+		case sp.alone >= twice && s.acks.Load() > sp.acks:
 			delete(s.by, d.ID)
 			guilty = append(guilty, d)
 		case sp.alone > 0:

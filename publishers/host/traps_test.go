@@ -20,14 +20,14 @@ import (
 	"github.com/fresnel-search/fresnel/publishers/host"
 )
 
-func signal(t *testing.T, pid int, sig syscall.Signal) {
+func signal(t testing.TB, pid int, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, sig); err != nil {
 		t.Fatalf("kill(%d, %s): %v", pid, sig, err)
 	}
 }
 
-func kill(t *testing.T, pid int) { t.Helper(); signal(t, pid, syscall.SIGKILL) }
+func kill(t testing.TB, pid int) { t.Helper(); signal(t, pid, syscall.SIGKILL) }
 
 // gone reports whether there is no such process, or only its corpse.
 func gone(pid int) bool {

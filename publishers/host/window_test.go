@@ -114,6 +114,10 @@ func TestSuspectsAreTriedInEverSmallerGroups(t *testing.T) {
 	}
 	want := [][]int{{5}, {3, 2}, {2, 1, 1, 1}, {1, 1, 1, 1, 1}}
 	s.crashed(ids, false)
+	if free, groups, _ := s.sort(ds); len(free) != len(ds) || len(groups) > 0 {
+		t.Errorf("after one crash: free %v, groups %v; that may be chance", free, groups)
+	}
+	s.crashed(ids, false)
 	for _, sizes := range want {
 		free, groups, guilty := s.sort(append(ds, delivery.Delivery{ID: "new"}))
 		if len(free) != 1 || len(guilty) > 0 || len(groups) != len(sizes) {

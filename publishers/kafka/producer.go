@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,14 +108,15 @@ func outcome(ctx context.Context, err error) error {
 		return sdk.FromNetwork(err)
 	}
 	f := &sdk.Failure{Code: "broker", Err: e}
-	switch e {
-	case kafka.MessageSizeTooLarge, kafka.RecordListTooLarge:
+	is := func(these ...kafka.Error) bool { return slices.Contains(these, e) }
+	switch {
+	case is(kafka.MessageSizeTooLarge, kafka.RecordListTooLarge):
 		f.Code, f.Final = "too_large", true
-	case kafka.SASLAuthenticationFailed, kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedSASLMechanism:
+	case is(kafka.SASLAuthenticationFailed, kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedSASLMechanism):
 		f.Code, f.Destination = "access_refused", true
-	case kafka.UnknownTopicOrPartition, kafka.InvalidTopic:
+	case is(kafka.UnknownTopicOrPartition, kafka.InvalidTopic):
 		f.Code, f.Destination = "no_topic", true
-	case kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend:
+	case is(kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend):
 		f.Code, f.Destination = "not_enough_replicas", true
 	}
 	return f

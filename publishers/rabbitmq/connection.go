@@ -178,8 +178,8 @@ func (c *connection) give(ch *channel) {
 }
 
 // declare makes the exchange and the queues where they are missing. What is there is
-// left as it is, whatever its properties. A refusal closes the channel, so each
-// question is asked on one of its own.
+// left as it is, whatever its properties, and so is what we may not make: publishing
+// will tell whether it is there.
 func (c *connection) declare(o *Options) error {
 	key := o.Declare + " " + o.exchange() + " " + o.topic()
 	c.mu.Lock()
@@ -187,55 +187,34 @@ func (c *connection) declare(o *Options) error {
 	if o.Declare == "" || c.made[key] {
 		return nil
 	}
-	durable := o.Declare == "durable"
-	if name := o.exchange(); name != "" {
-		err := c.unlessThere(
-			func(ch *amqp.Channel) error {
-				return ch.ExchangeDeclarePassive(name, "topic", durable, false, false, false, nil)
-			},
-			func(ch *amqp.Channel) error {
-				return ch.ExchangeDeclare(name, "topic", durable, false, false, false, nil)
-			})
-		if err != nil {
-			return fmt.Errorf("declare exchange %s: %w", name, err)
-		}
-	}
-	for _, name := range o.queues() {
-		err := c.unlessThere(
-			func(ch *amqp.Channel) error {
-				_, err := ch.QueueDeclarePassive(name, durable, false, false, false, nil)
-				return err
-			},
-			func(ch *amqp.Channel) error {
-				_, err := ch.QueueDeclare(name, durable, false, false, false, nil)
-				return err
-			})
-		if err == nil && o.exchange() != "" {
-			err = c.ask(func(ch *amqp.Channel) error { return ch.QueueBind(name, name, o.exchange(), false, nil) })
-		}
-		if err != nil {
-			return fmt.Errorf("declare queue %s: %w", name, err)
-		}
-	}
-	c.made[key] = true
-	return nil
-}
-
-func (c *connection) unlessThere(look, make func(*amqp.Channel) error) error {
-	err := c.ask(look)
-	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.NotFound {
-		return c.ask(make)
-	}
-	return err
-}
-
-func (c *connection) ask(question func(*amqp.Channel) error) error {
 	ch, err := c.Channel()
 	if err != nil {
+		return fmt.Errorf("open channel: %w", err)
+	}
+	try := func(declare func() error) error {
+		err := declare()
+		refusal, ok := errors.AsType[*amqp.Error](err)
+		if !ok || refusal.Code != amqp.PreconditionFailed && refusal.Code != amqp.AccessRefused && refusal.Code != amqp.ResourceLocked {
+			return err
+		}
+		ch, err = c.Channel() // the refusal has closed the one before
 		return err
 	}
-	if err := question(ch); err != nil {
-		return err // a refusal has closed the channel
+	exchange, durable := o.exchange(), o.Declare == "durable"
+	if exchange != "" {
+		err = try(func() error { return ch.ExchangeDeclare(exchange, "topic", durable, false, false, false, nil) })
 	}
+	for _, name := range o.queues() {
+		if err == nil {
+			err = try(func() error { _, err := ch.QueueDeclare(name, durable, false, false, false, nil); return err })
+		}
+		if err == nil && exchange != "" {
+			err = try(func() error { return ch.QueueBind(name, name, exchange, false, nil) })
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("declare exchange and queues: %w", err)
+	}
+	c.made[key] = true
 	return ch.Close()
 }

@@ -29,14 +29,17 @@ func (c *connection) publish(ctx context.Context, o *Options, ns []*oslo.Notific
 	// A broker that does not read makes writes hang, which know no context.
 	stop := context.AfterFunc(ctx, func() { closeQuietly(c) })
 	defer stop()
-	if err := c.declare(o); err != nil {
-		fail(errs, outcome(err))
-		return !c.IsClosed()
+	err := c.declare(o)
+	var ch *channel
+	if err == nil {
+		ch, err = c.take()
 	}
-	ch, err := c.take()
 	if err != nil {
-		fail(errs, outcome(err))
-		return !c.IsClosed()
+		if err = outcome(err); ctx.Err() != nil {
+			err = errUnconfirmed
+		}
+		fail(errs, err)
+		return !c.IsClosed() && ctx.Err() == nil
 	}
 	sent := make([]attempt, len(ns))
 	for i, n := range ns {

@@ -25,8 +25,8 @@ publishers:
   outbound: {allow: ["127.0.0.0/8"]}
   subscriptions:
     - {name: truth, destination: "file://FILE"}
-    - {name: mq, destination: "amqp://fresnel@RABBITMQ/", secret: fresnel-pass, options: {topic: TOPIC}}
-    - {name: bus, destination: "kafka://KAFKA", options: {topic: TOPIC, compression: lz4}}
+    - {name: mq, destination: "amqp://fresnel@QUEUES/", secret: fresnel-pass, options: {topic: TOPIC}}
+    - {name: bus, destination: "kafka://BROKERS", options: {topic: TOPIC, compression: lz4}}
 `
 
 // told is a change as it was published, in order.
@@ -68,7 +68,7 @@ func TestUnmodifiedListenersReadBothBrokers(t *testing.T) {
 		"Kafka":    listen(t, "kafka://"+brokers+"/", topic),
 	}
 	path := filepath.Join(t.TempDir(), "truth.jsonl")
-	s := harness.New(t, strings.NewReplacer("FILE", path, "RABBITMQ", rabbit, "KAFKA", brokers, "TOPIC", topic).Replace(toBoth)).Start()
+	s := harness.New(t, strings.NewReplacer("FILE", path, "QUEUES", rabbit, "BROKERS", brokers, "TOPIC", topic).Replace(toBoth)).Start()
 	recordings := []string{"notifications/nova.jsonl.gz", "notifications/neutron.jsonl.gz", "notifications/keystone-cadf.jsonl.gz"}
 	n := 0
 	for _, r := range recordings {

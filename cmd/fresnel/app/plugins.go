@@ -84,7 +84,7 @@ func (p plugins) Plugin(name string) publishers.Plugin {
 				p.host.Plugin(broken.Name) // it is looked at until it is mended
 			}
 		}
-		return undecided{p.host}
+		return undecided(p)
 	}
 	if found := p.host.Plugin(name); found != nil {
 		return found

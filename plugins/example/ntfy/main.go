@@ -13,8 +13,8 @@ type config struct {
 }
 
 func main() {
-	sdk.Main(sdk.Publisher[config, struct{}]{Name: "ntfy", Version: "1.0.0", Schemes: []string{"http", "https"},
-		Publish: func(ctx context.Context, c *config, d *sdk.Destination[struct{}], ev *sdk.Event) error {
+	sdk.Main(sdk.Publisher[config, struct{}]{
+		Name: "ntfy", Version: "1.0.0", Schemes: []string{"http", "https"}, Publish: func(ctx context.Context, c *config, d *sdk.Destination[struct{}], ev *sdk.Event) error {
 			header := http.Header{"Title": {ev.Type + " " + ev.Subject}, "Webhook-Id": {ev.DeliveryID}}
 			if token := d.Secrets["token"]; !token.Empty() {
 				header.Set("Authorization", "Bearer "+string(token.Reveal()))
