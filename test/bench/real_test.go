@@ -125,7 +125,7 @@ indexer: {store: elasticsearch, partitions: 3}
 func (l *lab) kafka(opts ...kgo.Opt) *kgo.Client {
 	l.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(strings.Split(l.on.Kafka, ",")...), kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.SeedBrokers(strings.Split(l.on.Kafka, ",")...), kgo.MetadataMinAge(50 * time.Millisecond), kgo.UnknownTopicRetries(-1),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
 	}, opts...)...)
 	if err != nil {
