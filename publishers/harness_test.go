@@ -362,4 +362,7 @@ func (c *cloud) parked() int { return len(c.store.table("parked_deliveries")) }
 
 // pass lets time go by on the fake clock of synctest, and everybody else do what
 // they do meanwhile.
-func pass(d time.Duration) { time.Sleep(d) } // sleep: costs no time
+func pass(d time.Duration) {
+	time.Sleep(d) // sleep: costs no time
+	synctest.Wait()
+}

@@ -223,7 +223,7 @@ func TestStateThatIsNotWantedSupersedesNone(t *testing.T) {
 func TestReceiverFindsEveryInjectedLossByTheRevisionsAlone(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
-			rnd := rand.New(rand.NewPCG(seed, 7))
+			rnd, fate := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8))
 			c := newCloud(t, all)
 			c.start()
 			defer func() { c.stop() }()
@@ -231,7 +231,7 @@ func TestReceiverFindsEveryInjectedLossByTheRevisionsAlone(t *testing.T) {
 			swallowed, found, first := map[string]bool{}, map[string]bool{}, map[string]int64{}
 			calm := false
 			c.to.set(func(d delivery.Delivery) delivery.Outcome {
-				chance := rnd.IntN(10)
+				chance := fate.IntN(10)
 				switch {
 				case calm:
 				case chance == 0:

@@ -78,10 +78,9 @@ func python(t *testing.T, hear func(line []byte), script string, args ...string)
 		}
 	})
 	t.Cleanup(func() {
-		in.Close()
-		cmd.Process.Kill()
+		_, _ = in.Close(), cmd.Process.Kill()
 		reading.Wait()
-		cmd.Wait() // it was killed, if it has not ended by itself
+		_ = cmd.Wait() // it was killed, if it has not ended by itself
 	})
 }
 

@@ -197,7 +197,7 @@ func TestStringsAreWrittenAndReadWhateverByteStandsWhere(t *testing.T) {
 				t.Fatalf("String of %s = %q, %v, want %q", got, read, err, back)
 			}
 			bare := append(append([]byte{'"'}, b...), '"')
-			if wire.Valid(bare) != (json.Valid(bare)) {
+			if wire.Valid(bare) != json.Valid(bare) {
 				t.Fatalf("Valid(%q) = %v", bare, wire.Valid(bare))
 			}
 		}
