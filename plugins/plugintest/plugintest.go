@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,7 +124,7 @@ type kit struct {
 	processes  int                          // started so far
 	configured bool                         // some process has taken its configuration
 	refusals   bool                         // C3 passed, so that C6 can conclude from it
-	serial     int
+	serial     atomic.Int64
 	report     *Report
 }
 

@@ -103,8 +103,7 @@ func (k *kit) spawn(ctx context.Context, l launch) (*process, error) {
 
 // fork starts the process and reads its streams.
 func (k *kit) fork(l launch) (*process, <-chan handshake, error) {
-	k.serial++
-	p := &process{dir: filepath.Join(k.dir, strconv.Itoa(k.serial)), exited: make(chan struct{})}
+	p := &process{dir: filepath.Join(k.dir, strconv.FormatInt(k.serial.Add(1), 10)), exited: make(chan struct{})}
 	const mode = 0o700
 	if err := os.Mkdir(p.dir, mode); err != nil {
 		return nil, nil, err

@@ -69,9 +69,9 @@ func (k *kit) serves(schemes ...string) bool {
 // destination fills in a fixture. Each is a destination of its own to the plugin.
 func (k *kit) destination(d Destination, mark string) *publisherv1.Destination {
 	fill := k.filler(mark)
-	k.serial++
+	serial := k.serial.Add(1)
 	to := &publisherv1.Destination{
-		Id: fmt.Sprintf("kit-%d", k.serial), Fingerprint: fmt.Sprintf("kit-%d-1", k.serial), Uri: fill.Replace(d.URI),
+		Id: fmt.Sprintf("kit-%d", serial), Fingerprint: fmt.Sprintf("kit-%d-1", serial), Uri: fill.Replace(d.URI),
 		Options: map[string]string{}, Secrets: map[string][]byte{},
 	}
 	for name, value := range d.Options {
@@ -173,10 +173,10 @@ func (k *kit) heard(where, said string) {
 func (k *kit) deliveries(n int, destination uint32) []*publisherv1.Delivery {
 	ds := make([]*publisherv1.Delivery, n)
 	for i := range ds {
-		k.serial++
-		id := fmt.Sprintf("kit-delivery-%d", k.serial)
+		serial := k.serial.Add(1)
+		id := fmt.Sprintf("kit-delivery-%d", serial)
 		ds[i] = &publisherv1.Delivery{
-			DeliveryId: id, Destination: destination, Attempt: 1, Event: event(fmt.Sprintf("change-%d", k.serial)),
+			DeliveryId: id, Destination: destination, Attempt: 1, Event: event(fmt.Sprintf("change-%d", serial)),
 		}
 	}
 	return ds

@@ -170,6 +170,8 @@ func TestNameThatMovesInsideIsRefused(t *testing.T) {
 	if inside() || outside() {
 		t.Error("a connection was made")
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.asked < 3 {
 		t.Errorf("the name was looked up %d times, want again for the connection", s.asked)
 	}

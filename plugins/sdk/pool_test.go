@@ -24,6 +24,13 @@ func (l *line) Close() error {
 	return nil
 }
 
+// times is how often it was closed.
+func (l *line) times() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
 func TestPoolKeepsOneConnectionForEachKeyUntilNobodyUsesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p sdk.Pool[*line]
@@ -42,20 +49,24 @@ func TestPoolKeepsOneConnectionForEachKeyUntilNobodyUsesIt(t *testing.T) {
 		}
 		p.Release("a", a, false)
 		time.Sleep(time.Hour)
-		if a.closed != 0 {
+		synctest.Wait()
+		if a.times() != 0 {
 			t.Error("closed while it was in use")
 		}
 		p.Release("a", a, false)
 		p.Release("b", b, false)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		p.Release("b", get("b"), false) // used again in time
 		time.Sleep(90 * time.Second)
-		if a.closed != 1 || b.closed != 0 {
-			t.Errorf("closed %d and %d times, want 1 and 0", a.closed, b.closed)
+		synctest.Wait()
+		if a.times() != 1 || b.times() != 0 {
+			t.Errorf("closed %d and %d times, want 1 and 0", a.times(), b.times())
 		}
 		time.Sleep(time.Hour)
-		if b.closed != 1 || get("b") == b {
-			t.Errorf("the idle one was closed %d times, or given out after it", b.closed)
+		synctest.Wait()
+		if b.times() != 1 || get("b") == b {
+			t.Errorf("the idle one was closed %d times, or given out after it", b.times())
 		}
 	})
 }
@@ -71,8 +82,8 @@ func TestPoolOpensABrokenConnectionAnewOnce(t *testing.T) {
 		p.Release("a", a, true)
 		b, _ := p.Acquire(t.Context(), "a", open)
 		p.Release("a", a, true) // who held the old one notices late
-		if c, _ := p.Acquire(t.Context(), "a", open); a == b || c != b || a.closed != 1 || b.closed != 0 {
-			t.Errorf("new %v, kept %v, closed %d and %d times", a != b, c == b, a.closed, b.closed)
+		if c, _ := p.Acquire(t.Context(), "a", open); a == b || c != b || a.times() != 1 || b.times() != 0 {
+			t.Errorf("new %v, kept %v, closed %d and %d times", a != b, c == b, a.times(), b.times())
 		}
 	})
 }
@@ -89,11 +100,13 @@ func TestPoolBacksOffFromWhoRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
 		}
 		if tries < 8 || tries > 20 {
 			t.Errorf("%d tries in a minute", tries)
 		}
 		time.Sleep(15 * time.Second)
+		synctest.Wait()
 		if _, err := p.Acquire(t.Context(), "a", func(context.Context) (*line, error) { return &line{}, nil }); err != nil {
 			t.Errorf("not tried again: %v", err)
 		}
