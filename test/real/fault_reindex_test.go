@@ -54,6 +54,14 @@ func (w *world) searches() func() int {
 	ended := make(chan struct{})
 	var done sync.WaitGroup
 	var n atomic.Int64
+	body := map[string]any{"type": imageType, "size": 10, "all_projects": true, "query": map[string]any{"term": map[string]any{"owner": owner}}}
+	harness.Eventually(w.T, "there are images to be found", func() error {
+		var a struct{ Hits struct{ Total int } }
+		if err := w.servers[0].Call("POST", "/v1/search", "", body, &a); err != nil || a.Hits.Total == 0 {
+			return fmt.Errorf("%d hits, %w", a.Hits.Total, err)
+		}
+		return nil
+	})
 	done.Go(func() {
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
@@ -67,7 +75,6 @@ func (w *world) searches() func() int {
 				Partial bool
 				Hits    struct{ Total int }
 			}
-			body := map[string]any{"type": imageType, "size": 10, "all_projects": true, "query": map[string]any{"term": map[string]any{"owner": owner}}}
 			asked := w.alive.Load()
 			err := w.servers[asked].Call("POST", "/v1/search", "", body, &a)
 			if asked != w.alive.Load() {
