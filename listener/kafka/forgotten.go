@@ -33,7 +33,7 @@ func (f *forgotten) add(ctx context.Context, memberID string) {
 	f.work.Go(func() {
 		for {
 			for _, id := range ids {
-				_ = f.g.depart(ctx, id)
+				_ = f.g.depart(ctx, id) // asked again in a second, whatever came of it
 			}
 			if !sleep(ctx, time.Second) {
 				return

@@ -277,7 +277,7 @@ func TestEveryChangeIsDeliveredParkedOrDeadWhateverHappens(t *testing.T) {
 			"pick": func(t *rapid.T) { w.pick(rapid.IntRange(1, 4).Draw(t, "n")) },
 			"answer": func(t *rapid.T) {
 				if len(w.flying) == 0 {
-					t.Skip()
+					t.Skip("nothing is in flight: rapid draws another step")
 				}
 				id := rapid.SampledFrom(slices.Sorted(maps.Keys(w.flying))).Draw(t, "id")
 				w.answer(id, rapid.SampledFrom(outcomes).Draw(t, "outcome"))
