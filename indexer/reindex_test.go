@@ -33,6 +33,13 @@ func (w *workshop) note(s string) {
 	w.log = append(w.log, s)
 }
 
+// now changes what a workshop does from now on, also while one works in it.
+func (w *workshop) now(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
 func (w *workshop) notes() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,9 +58,11 @@ func (w *workshop) DropIndex(_ context.Context, name string) error {
 func (w *workshop) Rebuild(ctx context.Context, job *record.Reindex, report func(context.Context) error) error {
 	w.note("rebuild " + job.Type)
 	for ; job.Copied < 10; job.Copied++ {
-		if w.blocks && job.Copied == 3 {
-			job.Blocks, job.Pauses = true, job.Pauses+1
-		}
+		w.now(func() {
+			if w.blocks && job.Copied == 3 {
+				job.Blocks, job.Pauses = true, job.Pauses+1
+			}
+		})
 		if err := report(ctx); err != nil {
 			return err
 		}
@@ -62,8 +71,9 @@ func (w *workshop) Rebuild(ctx context.Context, job *record.Reindex, report func
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if w.fail != nil && job.Type == "A" {
-			return w.fail
+		var fail error
+		if w.now(func() { fail = w.fail }); fail != nil && job.Type == "A" {
+			return fail
 		}
 	}
 	job.Served, job.Old = true, []string{"old-" + job.Type}
@@ -72,6 +82,8 @@ func (w *workshop) Rebuild(ctx context.Context, job *record.Reindex, report func
 
 func (w *workshop) Undo(_ context.Context, job *record.Reindex) error {
 	w.note("undo " + job.Type)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.serving {
 		w.serving = false
 		return indexer.ErrServing
@@ -198,7 +210,7 @@ func TestAReindexIsAborted(t *testing.T) {
 		if j := only(t, r); j.State != record.ReindexAborted || j.Copied == 10 || w.notes()[1] != "undo A" {
 			t.Errorf("it ended as %+v, %v", j, w.notes())
 		}
-		w.serving = true // the next abort comes too late
+		w.now(func() { w.serving = true }) // the next abort comes too late
 		ask(t, r, indexer.ReindexRequest{Keep: true})
 		time.Sleep(5 * time.Second)
 		if _, err := r.Abort(t.Context(), "A"); err != nil {
@@ -243,7 +255,7 @@ func TestAReindexThatCannotBeIsUndone(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorkshop()
-				w.fail = fail
+				w.now(func() { w.fail = fail })
 				r := shop(w, storetest.NewSloppy(nil, storetest.Faults{}))
 				defer works(t, r)()
 				ask(t, r, indexer.ReindexRequest{})

@@ -18,7 +18,7 @@ func TestAReindexThatCannotBeUndoneLetsOthersGoOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkshop()
-		w.fail, w.stuck = indexer.ErrRejected, errors.New("no answer to the undo")
+		w.now(func() { w.fail, w.stuck = indexer.ErrRejected, errors.New("no answer to the undo") })
 		records := storetest.NewSloppy(nil, storetest.Faults{})
 		r := shop(w, records)
 		stop := works(t, r)
@@ -34,7 +34,7 @@ func TestAReindexThatCannotBeUndoneLetsOthersGoOn(t *testing.T) {
 		}
 		stop()
 		heir := shop(w, records) // also another process undoes it, and does not begin again
-		w.stuck = nil
+		w.now(func() { w.stuck = nil })
 		defer works(t, heir)()
 		time.Sleep(time.Minute)
 		if jobs, err = heir.Jobs(t.Context()); err != nil || jobs[0].State != record.ReindexFailed || jobs[0].Error == "" || rebuilt() != 1 {
@@ -51,7 +51,7 @@ func TestOldIndicesGoAlsoWhenTheNextReindexComesToNothing(t *testing.T) {
 		defer works(t, r)()
 		ask(t, r, indexer.ReindexRequest{Grace: time.Hour})
 		time.Sleep(20 * time.Second)
-		w.fail = indexer.ErrRejected
+		w.now(func() { w.fail = indexer.ErrRejected })
 		ask(t, r, indexer.ReindexRequest{Grace: time.Minute})
 		time.Sleep(30 * time.Second)
 		if j := only(t, r); j.State != record.ReindexFailed || !slices.Equal(j.Old, []string{"old-A"}) {
@@ -68,7 +68,7 @@ func TestWritersOfAKilledReindexGoOnWithinTenSeconds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkshop()
-		w.blocks = true
+		w.now(func() { w.blocks = true })
 		shelf := storetest.NewSloppy(nil, storetest.Faults{})
 		killed := &cutoff{Store: shelf}
 		owner, other := shop(w, killed), shop(w, shelf)
