@@ -155,9 +155,7 @@ func realSearchable(l *lab, r *report) {
 	r.note("Elasticsearch meanwhile: " + l.works().since(worked, timed))
 	r.note("The searches for them took " + centiles(api.took) + ", p50 / p99")
 	encoded := l.encoded(api.added)
-	if l.documents == nil {
-		l.learn()
-	}
+	l.learn()
 	s.Stop()
 	bare := l.bareSearchable()
 	r.latency("... of that from the append to the request that writes the document", encoded, through, "until it is found", "")
