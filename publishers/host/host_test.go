@@ -74,6 +74,21 @@ func TestHungAttemptIsAnsweredBeforeTheHostGivesUp(t *testing.T) {
 	}
 }
 
+// TestAttemptMayHaveLittleTime: a subscription may set a time-out that is a fraction of
+// the common one.
+func TestAttemptMayHaveLittleTime(t *testing.T) {
+	t.Parallel()
+	s := start(t, config(t, "fake")) // 10 s for an attempt
+	s.process(0)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	var got delivery.Outcome
+	err := s.it.Publish(ctx, delivery.Destination{URI: "fake://ok"}, deliveries("d"), func(o delivery.Outcome) { got = o })
+	if err != nil || got.Kind != delivery.Delivered {
+		t.Errorf("Publish() = %+v, %v, want it delivered", got, err)
+	}
+}
+
 func TestHungDestinationDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	s := start(t, config(t, "fake"))

@@ -37,12 +37,15 @@ func (p *Plugin) Publish(
 		return nil
 	}
 	var acking sync.Mutex
-	c := &call{p: p, to: message(to), ack: func(o delivery.Outcome) {
+	c := &call{p: p, to: message(to), enough: p.cfg.AttemptTimeout / 2, ack: func(o delivery.Outcome) {
 		acking.Lock()
 		defer acking.Unlock()
 		ack(o)
 	}}
-	free, groups, guilty := p.suspects.sort(ds)
+	if end, ok := ctx.Deadline(); ok {
+		c.enough = min(c.enough, time.Until(end)/2)
+	}
+	free, groups, guilty := p.suspects.sort(to.Subscription, ds)
 	for _, d := range guilty {
 		p.log.Error("delivery kills the plugin", "event_id", d.Event.ID, "subscription", to.Subscription)
 		c.reject(d, "plugin_crash", "the plugin dies whenever it is given this delivery")
@@ -75,9 +78,10 @@ func (p *Plugin) Publish(
 
 // call is one call of Publish.
 type call struct {
-	p   *Plugin
-	to  *publisherv1.Destination
-	ack func(delivery.Outcome)
+	p      *Plugin
+	to     *publisherv1.Destination
+	enough time.Duration // for an attempt; with less a plugin only says so
+	ack    func(delivery.Outcome)
 }
 
 // batch is what one RPC carries. Those answered for leave it.
@@ -124,8 +128,7 @@ func (c *call) publish(ctx context.Context, b batch, trial bool) error {
 		return fmt.Errorf("%w: %w", delivery.ErrUnavailable, err)
 	}
 	defer p.window.release(key)
-	// A plugin that gets too little time only says so.
-	if end, ok := ctx.Deadline(); ok && time.Until(end) < p.cfg.AttemptTimeout/2 {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < c.enough {
 		return fmt.Errorf("%w: no room in time", delivery.ErrUnavailable)
 	}
 	if inst, err = p.enter(ctx); err != nil {
@@ -149,7 +152,7 @@ func (c *call) send(ctx context.Context, inst *instance, b batch, trial bool) er
 	case err == nil:
 		return fmt.Errorf("publish batch of %d: the plugin did not answer for %d", len(b), len(left))
 	case inst.pid != 0 && ctx.Err() == nil && (code == codes.Unavailable || code == codes.Canceled) && inst.died():
-		p.suspects.crashed(left, trial)
+		p.suspects.crashed(c.to.GetId(), left, trial)
 		return fmt.Errorf("%w: it died with %d deliveries in hand: %w", delivery.ErrUnavailable, len(left), inst.why())
 	case len(left) < len(b) && code != codes.InvalidArgument && code != codes.Internal && code != codes.Unknown:
 	case code == codes.Unavailable && !inst.gone():
@@ -191,7 +194,7 @@ func (c *call) stream(ctx context.Context, inst *instance, b batch) (left []stri
 		c.p.metrics.answered(o, now.Sub(began))
 		slow = slow || o.Kind == delivery.Retry && o.Scope == delivery.OfPublisher
 		b[at[o.ID]] = nil
-		c.p.suspects.cleared(o.ID)
+		c.p.suspects.cleared(c.to.GetId(), o.ID)
 		c.ack(o)
 	})
 	for _, d := range b {
@@ -321,5 +324,8 @@ func code(c string) string {
 // clip makes a plugin's message fit for a record.
 func clip(s string) string {
 	const longest = 512
-	return strings.ToValidUTF8(s[:min(len(s), longest)], "�")
+	if len(s) > longest {
+		s = strings.Clone(s[:longest]) // the rest need not stay in memory
+	}
+	return strings.ToValidUTF8(s, "�")
 }

@@ -252,6 +252,40 @@ func TestOneDeadlyDeliveryIsFoundAmongManyAndRejected(t *testing.T) {
 	}
 }
 
+// TestDeliveryThatIsDeadlyForOneSubscriptionIsInnocentForAnother: both have the same
+// change under the same id.
+func TestDeliveryThatIsDeadlyForOneSubscriptionIsInnocentForAnother(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, "fake")
+	cfg.Supervision.First = 10 * time.Millisecond
+	s := start(t, cfg)
+	s.process(0)
+	var got, other delivery.Outcome
+	eventually(t, "both are settled", func() bool {
+		for uri, o := range map[string]*delivery.Outcome{"fake://poison/d": &got, "fake://ok": &other} {
+			if uri == "fake://poison/d" && o.Kind != delivery.Unknown {
+				continue
+			}
+			*o = delivery.Outcome{}
+			err := s.it.Publish(t.Context(), delivery.Destination{Subscription: "to " + uri, URI: uri}, deliveries("d"),
+				func(a delivery.Outcome) { *o = a })
+			if err != nil && !unavailable(err) {
+				t.Fatal(err)
+			}
+			if uri == "fake://ok" && o.Kind == delivery.Rejected {
+				t.Fatalf("the other subscription's delivery: %+v", o)
+			}
+		}
+		return got.Kind != delivery.Unknown && other.Kind == delivery.Delivered
+	})
+	if got.Kind != delivery.Rejected || got.Code != "plugin_crash" {
+		t.Errorf("the deadly one: %+v", got)
+	}
+	if p := s.process(0); p.Restarts > 10 {
+		t.Errorf("%d restarts for one deadly delivery", p.Restarts)
+	}
+}
+
 // settle offers deliveries until all are settled, as publishers/lane would.
 func (s *started) settle(uri string, ids []string) map[string]delivery.Outcome {
 	s.t.Helper()

@@ -19,9 +19,12 @@ type suspects struct {
 	any  atomic.Bool
 
 	mu        sync.Mutex
-	by        map[string]*suspect
+	by        map[accused]*suspect
 	explained bool // the last crash was part of the search, and the plugin works else
 }
+
+// accused is a delivery: several subscriptions have the same change under the same id.
+type accused struct{ subscription, id string }
 
 type suspect struct {
 	times int   // that the plugin died with it
@@ -30,29 +33,31 @@ type suspect struct {
 	acks  int64 // when it came under suspicion
 }
 
-// mostSuspects bounds those that are remembered.
+// mostSuspects bounds those that are remembered. Some may never come again, so beyond
+// it the search begins anew.
 const mostSuspects = 10_000
 
-// crashed blames those that had no answer when the process died; tried says that
-// nothing else was in hand.
-func (s *suspects) crashed(ids []string, tried bool) {
+// crashed blames those of a subscription that had no answer when the process died;
+// tried says that nothing else was in hand.
+func (s *suspects) crashed(subscription string, ids []string, tried bool) {
 	acks := s.acks.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.by == nil {
-		s.by = map[string]*suspect{}
+		s.by = map[accused]*suspect{}
 	}
 	s.explained = tried && slices.ContainsFunc(ids, func(id string) bool {
-		sp := s.by[id]
+		sp := s.by[accused{subscription, id}]
 		return sp != nil && acks > sp.acks
 	})
+	if len(s.by)+len(ids) > mostSuspects {
+		clear(s.by)
+	}
 	for _, id := range ids {
-		sp := s.by[id]
+		sp := s.by[accused{subscription, id}]
 		switch {
-		case sp == nil && len(s.by) < mostSuspects:
-			s.by[id] = &suspect{times: 1, group: len(ids), acks: acks}
-			continue
 		case sp == nil:
+			s.by[accused{subscription, id}] = &suspect{times: 1, group: len(ids), acks: acks}
 			continue
 		case !tried:
 			sp.group = len(ids)
@@ -67,21 +72,23 @@ func (s *suspects) crashed(ids []string, tried bool) {
 }
 
 // cleared says that the plugin answered for a delivery.
-func (s *suspects) cleared(id string) {
+func (s *suspects) cleared(subscription, id string) {
 	s.acks.Add(1)
 	if !s.any.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.by, id)
+	delete(s.by, accused{subscription, id})
 	s.any.Store(len(s.by) > 0)
 }
 
-// sort parts deliveries into those above suspicion, groups to be tried each by itself,
+// sort parts deliveries of a subscription into those above suspicion, groups to be tried each by itself,
 // and those that are found to kill the plugin. Large groups come first, so that the
 // plugin can show soon that it works with others.
-func (s *suspects) sort(ds []delivery.Delivery) (free []delivery.Delivery, groups [][]delivery.Delivery, guilty []delivery.Delivery) {
+func (s *suspects) sort(
+	subscription string, ds []delivery.Delivery,
+) (free []delivery.Delivery, groups [][]delivery.Delivery, guilty []delivery.Delivery) {
 	if !s.any.Load() {
 		return ds, nil, nil
 	}
@@ -90,12 +97,12 @@ func (s *suspects) sort(ds []delivery.Delivery) (free []delivery.Delivery, group
 	defer s.mu.Unlock()
 	bySize := map[int][]delivery.Delivery{}
 	for _, d := range ds {
-		sp := s.by[d.ID]
+		sp := s.by[accused{subscription, d.ID}]
 		switch {
 		case sp == nil || sp.times < twice:
 			free = append(free, d)
 		case sp.alone >= twice && s.acks.Load() > sp.acks:
-			delete(s.by, d.ID)
+			delete(s.by, accused{subscription, d.ID})
 			guilty = append(guilty, d)
 		case sp.alone > 0:
 			bySize[1] = append(bySize[1], d)

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,16 +91,16 @@ func TestVerdictNeedsAPluginThatWorksElse(t *testing.T) {
 	var s suspects
 	one := []delivery.Delivery{{ID: "a"}}
 	for range 5 {
-		s.crashed([]string{"a"}, true)
-		if _, _, guilty := s.sort(one); len(guilty) > 0 || s.explains() {
+		s.crashed("s", []string{"a"}, true)
+		if _, _, guilty := s.sort("s", one); len(guilty) > 0 || s.explains() {
 			t.Fatal("a plugin that answers for nothing has a delivery condemned")
 		}
 	}
-	s.cleared("b")
-	if _, _, guilty := s.sort(one); len(guilty) != 1 {
+	s.cleared("s", "b")
+	if _, _, guilty := s.sort("s", one); len(guilty) != 1 {
 		t.Error("the plugin answers for another, and the deadly one is not found")
 	}
-	if free, _, _ := s.sort(one); len(free) != 1 {
+	if free, _, _ := s.sort("s", one); len(free) != 1 {
 		t.Error("once rejected it is still under suspicion")
 	}
 }
@@ -113,13 +114,13 @@ func TestSuspectsAreTriedInEverSmallerGroups(t *testing.T) {
 		ds, ids = append(ds, delivery.Delivery{ID: id}), append(ids, id)
 	}
 	want := [][]int{{5}, {3, 2}, {2, 1, 1, 1}, {1, 1, 1, 1, 1}}
-	s.crashed(ids, false)
-	if free, groups, _ := s.sort(ds); len(free) != len(ds) || len(groups) > 0 {
+	s.crashed("s", ids, false)
+	if free, groups, _ := s.sort("s", ds); len(free) != len(ds) || len(groups) > 0 {
 		t.Errorf("after one crash: free %v, groups %v; that may be chance", free, groups)
 	}
-	s.crashed(ids, false)
+	s.crashed("s", ids, false)
 	for _, sizes := range want {
-		free, groups, guilty := s.sort(append(ds, delivery.Delivery{ID: "new"}))
+		free, groups, guilty := s.sort("s", append(ds, delivery.Delivery{ID: "new"}))
 		if len(free) != 1 || len(guilty) > 0 || len(groups) != len(sizes) {
 			t.Fatalf("free %v, groups %v, guilty %v, want groups of %v", free, groups, guilty, sizes)
 		}
@@ -131,13 +132,32 @@ func TestSuspectsAreTriedInEverSmallerGroups(t *testing.T) {
 			for j, d := range g {
 				group[j] = d.ID
 			}
-			s.crashed(group, true)
+			s.crashed("s", group, true)
 		}
 	}
 	for _, id := range ids {
-		s.cleared(id)
+		s.cleared("s", id)
 	}
 	if s.any.Load() || len(s.by) > 0 {
 		t.Errorf("all are cleared, and %v are under suspicion", s.by)
+	}
+}
+
+// TestSuspectsThatNeverComeAgainDoNotEndTheSearch: deliveries may expire or be dropped
+// while they are under suspicion.
+func TestSuspectsThatNeverComeAgainDoNotEndTheSearch(t *testing.T) {
+	t.Parallel()
+	var s suspects
+	for i := range mostSuspects {
+		s.crashed("s", []string{strconv.Itoa(i)}, false)
+	}
+	s.cleared("s", "works")
+	one := []delivery.Delivery{{ID: "deadly"}}
+	for range 3 {
+		s.crashed("s", []string{"deadly"}, true)
+		s.cleared("s", "works")
+	}
+	if _, _, guilty := s.sort("s", one); len(guilty) != 1 || len(s.by) > mostSuspects {
+		t.Errorf("it is not found; %d are remembered", len(s.by))
 	}
 }
