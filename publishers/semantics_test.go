@@ -229,6 +229,7 @@ func TestReceiverFindsEveryInjectedLossByTheRevisionsAlone(t *testing.T) {
 			defer func() { c.stop() }()
 			w := change.Witness{FromStart: true}
 			swallowed, found, first := map[string]bool{}, map[string]bool{}, map[string]int64{}
+			named := map[string]bool{} // by a delivery that was not swallowed
 			calm := false
 			c.to.set(func(d delivery.Delivery) delivery.Outcome {
 				chance := fate.IntN(10)
@@ -249,6 +250,11 @@ func TestReceiverFindsEveryInjectedLossByTheRevisionsAlone(t *testing.T) {
 				}
 				for _, loss := range w.See(ch, missed) {
 					found[losing(t, loss)] = true
+				}
+				for _, r := range missed.Revisions {
+					for n := r.First; n <= r.Last; n++ {
+						named[fmt.Sprintf("%s@%d", ch.Resource.ID, n)] = true
+					}
 				}
 				if first[ch.Resource.ID] == 0 {
 					first[ch.Resource.ID] = ch.Revision
@@ -285,8 +291,8 @@ func TestReceiverFindsEveryInjectedLossByTheRevisionsAlone(t *testing.T) {
 			for key := range found {
 				server, revision, _ := strings.Cut(key, " ")
 				id := server + "@" + revision
-				// The swallowed one may have named others: then they are lost with it.
-				if revision != "begins" && !swallowed[id] && !slices.Contains(dead, "delivery/all/"+id) {
+				// All that named it may have been swallowed.
+				if revision != "begins" && !swallowed[id] && (named[id] || !slices.Contains(dead, "delivery/all/"+id)) {
 					t.Errorf("seed %d: %s is said to be lost", seed, id)
 				}
 			}
@@ -295,6 +301,41 @@ func TestReceiverFindsEveryInjectedLossByTheRevisionsAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatALostDeliveryNamedIsNamedAgain: once while the server runs, and once by the
+// server that comes after it.
+func TestWhatALostDeliveryNamedIsNamedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, all)
+		c.start()
+		defer func() { c.stop() }()
+		c.to.set(func(d delivery.Delivery) delivery.Outcome {
+			if d.ID == "a@1" {
+				return delivery.Outcome{Kind: delivery.Rejected, Code: "http_400"}
+			}
+			return delivery.Outcome{Kind: delivery.Delivered}
+		})
+		for range 3 {
+			c.say("a", "INFO")
+		}
+		pass(cursorPace)
+		for range 5 {
+			c.say("a", "INFO")
+		}
+		pass(cursorPace)
+		c.restartWhole()
+		c.say("a", "INFO")
+		synctest.Wait()
+		var got []string
+		for _, d := range c.to.got["all"] {
+			got = append(got, d.ID+" "+d.Event.Attributes[change.MissedAttribute])
+		}
+		want := []string{"a@1 ", "a@2 1:1", "a@3 1:1", "a@4 1:1", "a@5 ", "a@6 ", "a@7 ", "a@8 ", "a@9 1:1"}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("deliveries and what they name (-want +got)\n%s", d)
+		}
+	})
 }
 
 // losing is the server and revision that a witness says is lost.

@@ -134,8 +134,8 @@ type Send struct {
 	// Alone asks for a call of its own: the last attempt may have killed the plugin.
 	Alone   bool
 	Expires time.Time
-	// Missed are those of its resource that were given up on since the last one was
-	// delivered, as far as that is known; More says that there were others.
+	// Missed are those of its resource that were given up on, unless some deliveries
+	// that were accepted have named them already; More says that there were others.
 	Missed []Miss
 	More   bool
 }
@@ -211,7 +211,7 @@ type Machine struct {
 	ready   [2][]*lane       // those with something urgent, and the others
 	due     dueHeap
 	dead    map[string]bool    // given up on before the restart, and still ahead in the log
-	missed  map[string]*misses // by lane: given up on, and not named by a delivery yet
+	missed  map[string]*misses // by lane: given up on, and not named by enough deliveries yet
 	dirty   []*item            // with something to write
 	unsaved []*item            // to be parked as soon as that is allowed
 
@@ -273,7 +273,7 @@ func (m *Machine) Adopt(d Parked) bool {
 
 // Bury says that a delivery was given up on before the restart. If the log has it
 // still ahead of the cursor it is only accounted for: later ones of its lane may have
-// been delivered since. The next delivery of its lane names it.
+// been delivered since. The next deliveries of its lane name it.
 func (m *Machine) Bury(d Miss) {
 	if m.items[d.ID] != nil {
 		return

@@ -104,43 +104,72 @@ func TestExpiredDeliveryIsADeadLetterWithoutAnAttempt(t *testing.T) {
 	want(t, "tally", b.State().Tally, lane.Tally{Delivered: 1, Expired: 2})
 }
 
-func TestDeliveryNamesThoseGivenUpOnUntilOneIsAccepted(t *testing.T) {
+// named is what the delivery of an id names that is to be sent now.
+func (b *bench) named(id string) (ids []string, more bool) {
+	b.t.Helper()
+	for _, s := range b.Pick(b.now, 10, 1<<20) {
+		if s.ID != id {
+			continue
+		}
+		for _, d := range s.Missed {
+			ids = append(ids, d.ID)
+		}
+		more = s.More
+	}
+	return ids, more
+}
+
+func TestDeliveriesNameThoseGivenUpOnUntilThreeAreAccepted(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
-	for range 5 {
+	for range 6 {
 		b.put("a", nil)
 	}
 	b.put("b", nil)
-	named := func(id string) (ids []string) {
+	names := func(id string, missed ...string) {
 		t.Helper()
-		for _, s := range b.Pick(b.now, 10, 1<<20) {
-			if s.ID != id {
-				continue
-			}
-			for _, d := range s.Missed {
-				ids = append(ids, d.ID)
-			}
-		}
-		return ids
+		ids, more := b.named(id)
+		want(t, id+" names", ids, missed)
+		want(t, id+" says that there are more", more, false)
 	}
-	want(t, "a/0 names", named("a/0"), nil)
+	names("a/0")
 	b.answer(http400, "a/0")
 	b.stored()
-	want(t, "a/1 names", named("a/1"), []string{"a/0"})
+	names("a/1", "a/0")
 	b.answer(http400, "a/1")
 	b.stored()
-	want(t, "a/2 names", named("a/2"), []string{"a/0", "a/1"})
+	names("a/2", "a/0", "a/1")
 	b.answer(ok, "a/2")
-	want(t, "a/3 names", named("a/3"), nil)
+	names("a/3", "a/0", "a/1")
 	b.answer(http400, "a/3")
 	b.stored()
+	names("a/4", "a/0", "a/1", "a/3")
+	b.answer(ok, "a/4")
 	b.Adopt(lane.Parked{ID: "a/3", Lane: "a", Offset: 3, Lineage: "1", Revision: 4}) // tried again
-	b.answer(ok, b.picked()...)
-	want(t, "a/4 names", named("a/4"), nil)
+	names("a/3", "a/0", "a/1")
+	b.answer(ok, "a/3")
+	names("a/5")
+	b.answer(ok, "a/5")
 	b.Machine = lane.New(lane.DefaultPolicy(), b.State(), nil, noJitter)
 	b.Bury(lane.Miss{ID: "c/0", Lane: "c", Offset: 0})
 	b.put("c", nil)
-	want(t, "what comes after a restart names", named("c/6"), []string{"c/0"})
+	names("c/7", "c/0")
+}
+
+func TestOldestOfVeryManyGivenUpOnAreSaidToBeMore(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	for i := range 1001 {
+		b.Bury(lane.Miss{ID: fmt.Sprint(i), Lane: "a", Offset: -2000 + int64(i)})
+	}
+	for i := range 4 {
+		b.put("a", nil)
+		id := fmt.Sprint("a/", i)
+		ids, more := b.named(id)
+		want(t, id+" names so many", len(ids), []int{1000, 1000, 1000, 0}[i])
+		want(t, id+" says that there are more", more, i < 3)
+		b.answer(ok, id)
+	}
 }
 
 func TestLiveSubscriptionTriesOnceKeepsNothingAndCountsWhatItDrops(t *testing.T) {
