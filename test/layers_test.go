@@ -19,7 +19,7 @@ var floors = []string{
 	"indexer/resource indexer/scalar plugins/internal/...",
 	"listener/notification indexer/fold searchapi/query plugins/sdk plugins/manifest publishers/lane",
 	"indexer/catalog plugins/client plugins/plugintest plugins/oslo publishers/filter",
-	"searchapi/policy searchapi/view indexer/changelog",
+	"searchapi/policy searchapi/view indexer/changelog plugins/publishertest",
 	"searchapi/feed",
 	"listener/kafka listener/kafka/embedded indexer/sqlite/token indexer/elastic/layout",
 	"indexer/sqlite/compile indexer/elastic/dsl",

@@ -3,6 +3,8 @@ package rabbitmq
 import (
 	"context"
 	"errors"
+	"regexp"
+	"strconv"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -50,7 +52,7 @@ func (c *connection) publish(ctx context.Context, o *Options, ns []*oslo.Notific
 			ContentType: "application/json", ContentEncoding: "utf-8", DeliveryMode: amqp.Persistent,
 			MessageId: n.MessageID, AppId: "fresnel", Body: n.Body,
 		})
-		sent[i] = attempt{confirmation: at, failed: err != nil}
+		sent[i] = attempt{size: len(n.Body), confirmation: at, failed: err != nil}
 	}
 	whole := c.confirmed(ctx, ch, sent, errs)
 	for i, n := range ch.unrouted(ns) {
@@ -66,6 +68,7 @@ func (c *connection) publish(ctx context.Context, o *Options, ns []*oslo.Notific
 
 // attempt is what became of a message so far; nothing of one that was not to be sent.
 type attempt struct {
+	size         int // of the body
 	confirmation *amqp.DeferredConfirmation
 	failed       bool // it was not sent
 }
@@ -74,7 +77,7 @@ type attempt struct {
 // channel is of no more use.
 func (c *connection) confirmed(ctx context.Context, ch *channel, sent []attempt, errs []error) bool {
 	whole := true
-	var closed error
+	var closed *amqp.Error
 	for i, s := range sent {
 		if s.confirmation == nil && !s.failed {
 			continue
@@ -96,7 +99,7 @@ func (c *connection) confirmed(ctx context.Context, ch *channel, sent []attempt,
 			if closed == nil {
 				closed = ch.reason()
 			}
-			errs[i], whole = closed, false
+			errs[i], whole = lost(closed, s.size), false
 		default:
 			errs[i] = errNacked
 		}
@@ -104,17 +107,31 @@ func (c *connection) confirmed(ctx context.Context, ch *channel, sent []attempt,
 	return whole
 }
 
-// reason is why the channel was closed. A mistake such as an exchange that is not
-// there concerns the whole destination.
-func (ch *channel) reason() error {
+// reason is why the channel was closed; nil if that is not known.
+func (ch *channel) reason() *amqp.Error {
 	select {
 	case e := <-ch.closed:
-		if e != nil {
-			return outcome(e)
-		}
+		return e
 	default:
+		return nil
 	}
-	return errLost
+}
+
+// lost is what became of a message that was not confirmed before its channel ended. A
+// mistake such as an exchange that is not there concerns the whole destination; but the
+// broker ends the channel of all for one message above its max_message_size, too.
+func lost(reason *amqp.Error, size int) error {
+	if reason == nil {
+		return errLost
+	}
+	limit := regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d+)`).FindStringSubmatch(reason.Reason)
+	if reason.Code != amqp.PreconditionFailed || limit == nil {
+		return outcome(reason)
+	}
+	if most, err := strconv.Atoi(limit[1]); err != nil || size <= most {
+		return errLost
+	}
+	return &sdk.Failure{Code: "too_large", Final: true, Err: errors.New("the message is larger than the broker's max_message_size")}
 }
 
 // unrouted tells which of the notifications came back, as no queue wanted them.
