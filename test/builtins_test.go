@@ -9,8 +9,9 @@ import (
 	"github.com/fresnel-search/fresnel/test/harness"
 )
 
-// TestBuiltInPublishersKeepTheContractOfPlugins verifies those that need no server of
-// somebody else, as anybody's plugin is.
+// TestBuiltInPublishersKeepTheContractOfPlugins verifies, as anybody's plugin is, those
+// that need no server but the kit's own as they are in our program. The others, which
+// need one or speak to it in another way, are verified in packages of their own.
 func TestBuiltInPublishersKeepTheContractOfPlugins(t *testing.T) {
 	t.Parallel()
 	binary := harness.New(t, acceptance.Admin).Binary()

@@ -1,7 +1,6 @@
 package email_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,30 +15,10 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/publishers/email"
 )
-
-func open(t *testing.T) *client.Publisher {
-	t.Helper()
-	server, err := email.Publisher("1.0.0").Server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, stop, err := client.InProcess(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := c.Configure(t.Context(), []byte(`{"outbound":{"allow":["127.0.0.0/8"]}}`)); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // to is a destination at a server, with more options.
 func to(p *post, options ...string) *publisherv1.Destination {
@@ -70,23 +49,10 @@ func named(t *testing.T, id, name string, at time.Time) *publisherv1.Delivery {
 func publish(t *testing.T, c *client.Publisher, d *publisherv1.Destination, ds ...*publisherv1.Delivery) map[string]string {
 	t.Helper()
 	got := map[string]string{}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	err := c.Publish(ctx, &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{d}, Deliveries: ds}, func(r *publisherv1.DeliveryResult) {
-		switch {
-		case r.GetDelivered() != nil:
-			got[r.GetDeliveryId()] = "delivered"
-		case r.GetRetry() != nil:
-			got[r.GetDeliveryId()] = "retry " + r.GetRetry().GetCode() + " " + r.GetRetry().GetScope().String()
-		default:
-			got[r.GetDeliveryId()] = "rejected " + r.GetRejected().GetCode() + " " + r.GetRejected().GetScope().String()
-		}
-		if strings.Contains(r.String(), "canary") {
+	for id, r := range publishertest.Results(t.Context(), t, c, d, ds...) {
+		if got[id] = publishertest.Outcome(r); strings.Contains(r.String(), "canary") {
 			t.Errorf("it shows what it must not: %v", r)
 		}
-	})
-	if err != nil || len(got) != len(ds) {
-		t.Fatalf("%d of %d answered: %v", len(got), len(ds), err)
 	}
 	return got
 }
@@ -106,7 +72,7 @@ func text(t *testing.T, m *mail.Message) (subject, body string) {
 }
 
 func TestEachChangeIsAMailOverOneConnection(t *testing.T) {
-	p, c := newPost(t), open(t)
+	p, c := newPost(t), publishertest.Open(t, email.Publisher, publishertest.Local)
 	for attempt := range 2 {
 		for id, r := range publish(t, c, to(p, "to", "a@example.net, B <b@example.net>"), named(t, "c1", "web-é", time.Now()), named(t, "c2", "db", time.Now())) {
 			if r != "delivered" {
@@ -148,7 +114,7 @@ func TestNothingOfAChangeGetsIntoTheHeaders(t *testing.T) {
 	for i, name := range hostile {
 		ds = append(ds, named(t, fmt.Sprintf("c%d\r\nBcc: evil@example.org", i), name, time.Now()))
 	}
-	p, c := newPost(t), open(t)
+	p, c := newPost(t), publishertest.Open(t, email.Publisher, publishertest.Local)
 	for id, r := range publish(t, c, to(p, "subject", "{{range .Changes}}{{.Name}}\n{{.ID}}{{end}}"), ds...) {
 		if r != "delivered" {
 			t.Errorf("%q: %s", id, r)
@@ -184,7 +150,7 @@ func TestNothingOfAChangeGetsIntoTheHeaders(t *testing.T) {
 }
 
 func TestLinesOfADotArriveAsTheyAre(t *testing.T) {
-	p, c := newPost(t), open(t)
+	p, c := newPost(t), publishertest.Open(t, email.Publisher, publishertest.Local)
 	publish(t, c, to(p, "body", "a\n.\n..b\nQUIT\n"), named(t, "c1", "x", time.Now()))
 	if _, body := text(t, p.mails(t)[0]); strings.TrimSpace(strings.ReplaceAll(body, "\r\n", "\n")) != "a\n.\n..b\nQUIT" {
 		t.Errorf("body %q", body)
@@ -192,7 +158,7 @@ func TestLinesOfADotArriveAsTheyAre(t *testing.T) {
 }
 
 func TestDigestGathersWhatHappenedInATime(t *testing.T) {
-	p, c := newPost(t), open(t)
+	p, c := newPost(t), publishertest.Open(t, email.Publisher, publishertest.Local)
 	d := to(p, "digest", "1h")
 	now := time.Now()
 	soon := now.Add(time.Minute) // the hour that it is in ends later still
@@ -230,13 +196,13 @@ func TestAnswersFollowTheContract(t *testing.T) {
 		if c.command == "EHLO" {
 			p.answer("HELO", c.answer)
 		}
-		if got := publish(t, open(t), to(p), named(t, "1", "x", time.Now()))["1"]; got != c.want || len(p.raw) > 0 {
+		if got := publish(t, publishertest.Open(t, email.Publisher, publishertest.Local), to(p), named(t, "1", "x", time.Now()))["1"]; got != c.want || len(p.raw) > 0 {
 			t.Errorf("%s %s: %s, want %s", c.command, c.answer, got, c.want)
 		}
 	}
 	p := newPost(t)
 	d := to(p, "starttls", "required")
-	if got := publish(t, open(t), d, named(t, "1", "x", time.Now()))["1"]; got != "retry no_starttls SCOPE_DESTINATION" {
+	if got := publish(t, publishertest.Open(t, email.Publisher, publishertest.Local), d, named(t, "1", "x", time.Now()))["1"]; got != "retry no_starttls SCOPE_DESTINATION" {
 		t.Errorf("no STARTTLS: %s", got)
 	}
 	d = to(p)
@@ -244,13 +210,13 @@ func TestAnswersFollowTheContract(t *testing.T) {
 	d.Secrets = map[string][]byte{"secret": []byte("canary")}
 	p.answer("EHLO", "250-here\r\n250 AUTH PLAIN LOGIN")
 	p.answer("AUTH", "235 canary in")
-	if got := publish(t, open(t), d, named(t, "1", "x", time.Now()))["1"]; got != "retry access_refused SCOPE_DESTINATION" || len(p.raw) > 0 {
+	if got := publish(t, publishertest.Open(t, email.Publisher, publishertest.Local), d, named(t, "1", "x", time.Now()))["1"]; got != "retry access_refused SCOPE_DESTINATION" || len(p.raw) > 0 {
 		t.Errorf("a password in the clear: %s", got)
 	}
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	p, c := newPost(t), open(t)
+	p, c := newPost(t), publishertest.Open(t, email.Publisher, publishertest.Local)
 	for option, values := range map[string][]string{
 		"from":     {"", "nobody", "a@b\r\nBcc: c@d"},
 		"to":       {"", "a@b, nobody", strings.Repeat("a@example.net,", 50) + "a@example.net", "a@b\nBcc: c@d"},
@@ -278,7 +244,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 func TestTemplatesThatGoWrongEndSoonAndTheMailIsSent(t *testing.T) {
-	p, c := newPost(t), open(t)
+	p, c := newPost(t), publishertest.Open(t, email.Publisher, publishertest.Local)
 	for _, body := range []string{
 		"{{range 1000000000000}}{{end}}",
 		"{{range $.Changes}}{{range 100000}}{{range 100000}}{{end}}{{end}}{{end}}",

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 )
 
 // post is a mail server of the few words that a client needs. What it answers to a
@@ -26,21 +28,8 @@ type post struct {
 
 func newPost(t *testing.T) *post {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	p := &post{addr: l.Addr().String(), answers: map[string]string{}}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.serve(c)
-		}
-	}()
+	p := &post{answers: map[string]string{}}
+	p.addr = publishertest.Serve(t, p.serve)
 	return p
 }
 
@@ -51,7 +40,6 @@ func (p *post) answer(command, with string) {
 }
 
 func (p *post) serve(c net.Conn) {
-	defer c.Close()
 	p.mu.Lock()
 	p.session++
 	p.mu.Unlock()

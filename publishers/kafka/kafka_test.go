@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -15,62 +14,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/publishers/kafka"
 )
-
-const local = `{"outbound":{"allow":["127.0.0.0/8"]}}`
-
-func open(t *testing.T, config string) *client.Publisher {
-	t.Helper()
-	server, err := kafka.Publisher("1.0.0").Server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, stop, err := client.InProcess(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := c.Configure(t.Context(), []byte(config)); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // publish makes one attempt at changes with the ids; the last letter of an id is that
 // of its resource.
 func publish(t *testing.T, c *client.Publisher, to *publisherv1.Destination, priority string, ids ...string) map[string]string {
 	t.Helper()
-	req := &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{to}}
+	var ds []*publisherv1.Delivery
 	for _, id := range ids {
-		req.Deliveries = append(req.Deliveries, &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
-			Id: id, Subject: "T/" + id[len(id)-1:], ContentType: "application/json",
+		ds = append(ds, &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
+			Id: id, Subject: "T/" + id[len(id)-1:], ContentType: "application/json", Attributes: map[string]string{"missed": "L:1-2"},
 			Data: fmt.Appendf(nil, `{"id":%q,"action":"updated","resource":{"type":"T"},"cause":{"priority":%q},"document":{"pad":"%s"}}`,
 				id, priority, strings.Repeat("x", 100)),
 		}})
 	}
-	got := map[string]string{}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	err := c.Publish(ctx, req, func(r *publisherv1.DeliveryResult) {
-		switch {
-		case r.GetDelivered() != nil:
-			got[r.GetDeliveryId()] = "delivered"
-		case r.GetRetry() != nil:
-			got[r.GetDeliveryId()] = "retry " + r.GetRetry().GetCode() + " " + r.GetRetry().GetScope().String()
-		default:
-			got[r.GetDeliveryId()] = "rejected " + r.GetRejected().GetCode() + " " + r.GetRejected().GetScope().String()
-		}
-	})
-	if err != nil || len(got) != len(ids) {
-		t.Fatalf("%d of %d answered: %v", len(got), len(ids), err)
-	}
-	return got
+	return publishertest.Publish(t, c, to, ds...)
 }
 
 func cluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
@@ -102,7 +63,7 @@ func read(t *testing.T, k *kfake.Cluster, n int, topics ...string) []*kgo.Record
 
 func TestEachPriorityIsATopicAndEachResourceAKey(t *testing.T) {
 	k := cluster(t)
-	c := open(t, local)
+	c := publishertest.Open(t, kafka.Publisher, publishertest.Local)
 	to := &publisherv1.Destination{Uri: "kafka://" + k.ListenAddrs()[0], Fingerprint: "1", Options: map[string]string{"topic": "fresnel.out", "compression": "lz4"}}
 	var ids []string
 	for i := range 60 {
@@ -138,6 +99,29 @@ func TestEachPriorityIsATopicAndEachResourceAKey(t *testing.T) {
 	}
 }
 
+// refusing is the address of a broker that answers every produce with an error.
+func refusing(t *testing.T, code *kerr.Error) string {
+	t.Helper()
+	k := cluster(t)
+	k.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		k.KeepControl()
+		p := req.(*kmsg.ProduceRequest)
+		resp := p.ResponseKind().(*kmsg.ProduceResponse)
+		for _, rt := range p.Topics {
+			st := kmsg.NewProduceResponseTopic()
+			st.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewProduceResponseTopicPartition()
+				sp.Partition, sp.ErrorCode = rp.Partition, code.Code
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	return k.ListenAddrs()[0]
+}
+
 func TestWhatABrokerRefusesIsNotDelivered(t *testing.T) {
 	for code, want := range map[*kerr.Error]string{
 		kerr.MessageTooLarge:          "rejected too_large SCOPE_DELIVERY",
@@ -145,24 +129,7 @@ func TestWhatABrokerRefusesIsNotDelivered(t *testing.T) {
 		kerr.NotEnoughReplicas:        "retry not_enough_replicas SCOPE_DESTINATION",
 		kerr.KafkaStorageError:        "retry broker SCOPE_DELIVERY",
 	} {
-		k := cluster(t)
-		k.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			k.KeepControl()
-			p := req.(*kmsg.ProduceRequest)
-			resp := p.ResponseKind().(*kmsg.ProduceResponse)
-			for _, rt := range p.Topics {
-				st := kmsg.NewProduceResponseTopic()
-				st.Topic = rt.Topic
-				for _, rp := range rt.Partitions {
-					sp := kmsg.NewProduceResponseTopicPartition()
-					sp.Partition, sp.ErrorCode = rp.Partition, code.Code
-					st.Partitions = append(st.Partitions, sp)
-				}
-				resp.Topics = append(resp.Topics, st)
-			}
-			return resp, nil, true
-		})
-		got := publish(t, open(t, local), &publisherv1.Destination{Uri: "kafka://" + k.ListenAddrs()[0]}, "", "1")["1"]
+		got := publish(t, publishertest.Open(t, kafka.Publisher, publishertest.Local), &publisherv1.Destination{Uri: "kafka://" + refusing(t, code)}, "", "1")["1"]
 		if got != want {
 			t.Errorf("%s: %s, want %s", code.Message, got, want)
 		}
@@ -170,15 +137,8 @@ func TestWhatABrokerRefusesIsNotDelivered(t *testing.T) {
 }
 
 func TestDestinationsThatCannotWorkSaySo(t *testing.T) {
-	c := open(t, local)
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	c := publishertest.Open(t, kafka.Publisher, publishertest.Local)
+	nobody := publishertest.Nobody(t)
 	for uri, want := range map[string]string{
 		"kafka://" + nobody:                "retry transport SCOPE_DESTINATION",
 		"kafka:///":                        "rejected bad_destination SCOPE_DESTINATION",
@@ -190,7 +150,7 @@ func TestDestinationsThatCannotWorkSaySo(t *testing.T) {
 			t.Errorf("%s: %s, want %s", uri, got, want)
 		}
 	}
-	if got := publish(t, open(t, `{}`), &publisherv1.Destination{Uri: "kafka://127.0.0.1:9"}, "", "1")["1"]; got != "retry address_refused SCOPE_DESTINATION" {
+	if got := publish(t, publishertest.Open(t, kafka.Publisher, `{}`), &publisherv1.Destination{Uri: "kafka://127.0.0.1:9"}, "", "1")["1"]; got != "retry address_refused SCOPE_DESTINATION" {
 		t.Errorf("private address: %s", got)
 	}
 	for option, value := range map[string]string{"topic": "a b", "sasl": "gssapi", "compression": "rar", "unknown": "x"} {

@@ -8,39 +8,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/publishers/log"
 )
 
-func publish(t *testing.T, uri string, ids ...string) (results []*publisherv1.DeliveryResult) {
+func publish(t *testing.T, uri string, ids ...string) map[string]*publisherv1.DeliveryResult {
 	t.Helper()
-	server, err := log.Publisher("1.0.0").Server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, stop, err := client.InProcess(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	if _, err := c.Configure(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	req := &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{{Id: "sub", Uri: uri}}}
+	var ds []*publisherv1.Delivery
 	for _, id := range ids {
-		req.Deliveries = append(req.Deliveries, &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
+		ds = append(ds, &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
 			Id: "e" + id, Type: "t", Source: "/s", ContentType: "application/json", Data: []byte("{\n\"n\": 1\n}"),
+			Attributes: map[string]string{"missed": "L:1-2"},
 		}})
 	}
-	if err := c.Publish(t.Context(), req, func(r *publisherv1.DeliveryResult) { results = append(results, r) }); err != nil {
-		t.Fatal(err)
-	}
-	return results
+	return publishertest.Results(t.Context(), t, publishertest.Open(t, log.Publisher, ""), &publisherv1.Destination{Id: "sub", Uri: uri}, ds...)
 }
 
 func TestEachDeliveryIsOneLine(t *testing.T) {
@@ -66,10 +48,10 @@ func TestEachDeliveryIsOneLine(t *testing.T) {
 			t.Errorf("line %s: %+v, %v", line, l, err)
 		}
 		var ev struct {
-			ID   string
-			Data struct{ N int }
+			ID, Missed string
+			Data       struct{ N int }
 		}
-		if err := json.Unmarshal(l.Event, &ev); err != nil || ev.Data.N != 1 || ev.ID != "e"+l.DeliveryID {
+		if err := json.Unmarshal(l.Event, &ev); err != nil || ev.Data.N != 1 || ev.Missed != "L:1-2" || ev.ID != "e"+l.DeliveryID {
 			t.Errorf("event %s: %v", l.Event, err)
 		}
 	}
@@ -83,7 +65,7 @@ func TestDestinationsThatCannotWorkSaySo(t *testing.T) {
 		"file:///nowhere/at/x": "retry",
 		"log:":                 "delivered",
 	} {
-		r := publish(t, uri, "1")[0]
+		r := publish(t, uri, "1")["1"]
 		got := map[bool]string{r.GetRejected() != nil: "rejected", r.GetRetry() != nil: "retry", r.GetDelivered() != nil: "delivered"}[true]
 		if got != want {
 			t.Errorf("%s: %v, want %s", uri, r, want)

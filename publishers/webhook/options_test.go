@@ -23,40 +23,32 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
+	"github.com/fresnel-search/fresnel/publishers/webhook"
 )
 
 // deliver makes one attempt at events of the ids and returns the outcomes in order.
 func deliver(t *testing.T, c *client.Publisher, to *publisherv1.Destination, attempt uint32, ids ...string) []string {
 	t.Helper()
-	req := &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{to}}
+	var ds []*publisherv1.Delivery
 	for _, id := range ids {
-		req.Deliveries = append(req.Deliveries, &publisherv1.Delivery{DeliveryId: "d-" + id, Attempt: attempt, Event: &publisherv1.Event{
+		ds = append(ds, &publisherv1.Delivery{DeliveryId: "d-" + id, Attempt: attempt, Event: &publisherv1.Event{
 			Id: id, Type: "org.fresnel.resource.updated", Source: "/fresnel", Subject: `OS::Nova::Server/ä "1"%`,
 			Time: timestamppb.New(time.Unix(1700000000, 5000)), ContentType: "application/json", Data: []byte(`{"id":"` + id + `"}`),
-			Attributes: map[string]string{"dataschema": "https://fresnel-search.example/schemas/change-1.json", "traceparent": "00-1-2-03", "Bad Name": "x"},
+			Attributes: map[string]string{
+				"dataschema": "https://fresnel-search.example/schemas/change-1.json", "traceparent": "00-1-2-03", "Bad Name": "x", "missed": "1:1-2",
+			},
 		}})
 	}
-	got := map[string]string{}
-	err := c.Publish(t.Context(), req, func(r *publisherv1.DeliveryResult) {
-		switch {
-		case r.GetDelivered() != nil:
-			got[r.GetDeliveryId()] = "delivered"
-		case r.GetRetry() != nil:
-			got[r.GetDeliveryId()] = "retry " + r.GetRetry().GetCode()
-		default:
-			got[r.GetDeliveryId()] = "rejected " + r.GetRejected().GetCode()
-		}
+	got := publishertest.Results(t.Context(), t, c, to, ds...)
+	all := make([]string, len(ids))
+	for i, id := range ids {
+		r := got["d-"+id]
+		all[i] = publishertest.Outcome(r)
 		if strings.Contains(r.String(), "canary") {
 			t.Errorf("it shows what it must not: %v", r)
 		}
-	})
-	if err != nil || len(got) != len(ids) {
-		t.Fatalf("%d of %d answered: %v", len(got), len(ids), err)
-	}
-	all := make([]string, len(ids))
-	for i, id := range ids {
-		all[i] = got["d-"+id]
 	}
 	return all
 }
@@ -83,7 +75,7 @@ func verify(secret string, r request) error {
 }
 
 func TestBinaryModeIsReadByTheCloudEventsSDK(t *testing.T) {
-	r, c := newReceiver(t), open(t, local)
+	r, c := newReceiver(t), publishertest.Open(t, webhook.Publisher, publishertest.Local)
 	to := &publisherv1.Destination{Uri: r.URL, Options: map[string]string{"mode": "binary"}, Secrets: map[string][]byte{"secret": []byte(secretText)}}
 	if got := deliver(t, c, to, 1, "a"); got[0] != "delivered" {
 		t.Fatal(got)
@@ -93,7 +85,7 @@ func TestBinaryModeIsReadByTheCloudEventsSDK(t *testing.T) {
 	got := []string{ev.ID(), ev.Type(), ev.Source(), ev.DataContentType(), ev.DataSchema(), ev.Time().Format(time.RFC3339Nano), string(ev.Data()), fmt.Sprint(ev.Extensions())}
 	want := []string{
 		"a", "org.fresnel.resource.updated", "/fresnel", "application/json", "https://fresnel-search.example/schemas/change-1.json",
-		"2023-11-14T22:13:20.000005Z", `{"id":"a"}`, "map[traceparent:00-1-2-03]",
+		"2023-11-14T22:13:20.000005Z", `{"id":"a"}`, "map[missed:1:1-2 traceparent:00-1-2-03]",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -107,7 +99,7 @@ func TestBinaryModeIsReadByTheCloudEventsSDK(t *testing.T) {
 }
 
 func TestBatchIsOneRequestThatVerifies(t *testing.T) {
-	r, c := newReceiver(t), open(t, local)
+	r, c := newReceiver(t), publishertest.Open(t, webhook.Publisher, publishertest.Local)
 	to := &publisherv1.Destination{Uri: r.URL, Options: map[string]string{"mode": "batch"}, Secrets: map[string][]byte{"secret": []byte(secretText)}}
 	for range 2 {
 		for _, got := range deliver(t, c, to, 1, "a", "b", "c") {
@@ -137,16 +129,16 @@ func TestBatchIsOneRequestThatVerifies(t *testing.T) {
 }
 
 func TestEventThatSpoilsABatchIsFoundAndTheOthersArrive(t *testing.T) {
-	r, c := newReceiver(t), open(t, local)
+	r, c := newReceiver(t), publishertest.Open(t, webhook.Publisher, publishertest.Local)
 	r.status = http.StatusBadRequest
 	to := &publisherv1.Destination{Uri: r.URL, Options: map[string]string{"mode": "batch"}}
-	if got := deliver(t, c, to, 1, "a", "b"); !slices.Equal(got, []string{"retry http_400", "retry http_400"}) {
+	if got := deliver(t, c, to, 1, "a", "b"); !slices.Equal(got, []string{"retry http_400 SCOPE_DELIVERY", "retry http_400 SCOPE_DELIVERY"}) {
 		t.Fatal(got)
 	}
-	if got := deliver(t, c, to, 2, "a", "b"); !slices.Equal(got, []string{"rejected http_400", "rejected http_400"}) || len(r.requests) != 3 {
+	if got := deliver(t, c, to, 2, "a", "b"); !slices.Equal(got, []string{"rejected http_400 SCOPE_DELIVERY", "rejected http_400 SCOPE_DELIVERY"}) || len(r.requests) != 3 {
 		t.Fatalf("%v in %d requests", got, len(r.requests))
 	}
-	if got := deliver(t, c, to, 1, "alone"); got[0] != "rejected http_400" {
+	if got := deliver(t, c, to, 1, "alone"); got[0] != "rejected http_400 SCOPE_DELIVERY" {
 		t.Error(got)
 	}
 }
@@ -155,7 +147,7 @@ func TestEd25519SignatureVerifiesWithThePublicKeyAlone(t *testing.T) {
 	seed := []byte("thirty-two bytes that are secret")
 	private := ed25519.NewKeyFromSeed(seed)
 	for _, key := range [][]byte{seed, private} {
-		r, c := newReceiver(t), open(t, local)
+		r, c := newReceiver(t), publishertest.Open(t, webhook.Publisher, publishertest.Local)
 		secret := "whsk_" + base64.StdEncoding.EncodeToString(key)
 		to := &publisherv1.Destination{Uri: r.URL, Secrets: map[string][]byte{"secret": []byte(secret), "previous_secret": []byte(secretText)}}
 		if got := deliver(t, c, to, 1, "a"); got[0] != "delivered" {
@@ -180,7 +172,7 @@ func TestOldSecretFailsOnceTheOverlapIsOver(t *testing.T) {
 	for until, verifies := range map[string]bool{
 		"": true, time.Now().Add(time.Hour).Format(time.RFC3339): true, time.Now().Add(-time.Second).Format(time.RFC3339): false,
 	} {
-		r, c := newReceiver(t), open(t, local)
+		r, c := newReceiver(t), publishertest.Open(t, webhook.Publisher, publishertest.Local)
 		to := &publisherv1.Destination{
 			Uri: r.URL, Options: map[string]string{"previous_secret_until": until},
 			Secrets: map[string][]byte{"secret": []byte(secretText), "previous_secret": []byte(old)},
@@ -196,7 +188,7 @@ func TestOldSecretFailsOnceTheOverlapIsOver(t *testing.T) {
 }
 
 func TestCustomHeadersAreSentButThoseThatCarryMeaning(t *testing.T) {
-	r, c := newReceiver(t), open(t, local)
+	r, c := newReceiver(t), publishertest.Open(t, webhook.Publisher, publishertest.Local)
 	to := &publisherv1.Destination{
 		Uri: r.URL, Options: map[string]string{"headers": `{"x-team":"storage, é","User-Agent":"us"}`},
 		Secrets: map[string][]byte{"authorization": []byte("Bearer canary\n")},
@@ -217,7 +209,7 @@ func TestCustomHeadersAreSentButThoseThatCarryMeaning(t *testing.T) {
 			t.Fatal(err)
 		}
 		to.Options = map[string]string{"headers": string(headers)}
-		if got := deliver(t, c, to, 1, "a"); got[0] != "rejected bad_options" {
+		if got := deliver(t, c, to, 1, "a"); got[0] != "rejected bad_options SCOPE_DESTINATION" {
 			t.Errorf("%q: %s", name, got)
 		}
 	}
@@ -225,7 +217,7 @@ func TestCustomHeadersAreSentButThoseThatCarryMeaning(t *testing.T) {
 		"headers": `{"x":"a\r\nHost: b"}`, "mode": "xml", "previous_secret_until": "soon",
 	} {
 		to.Options = map[string]string{option: value}
-		if got := deliver(t, c, to, 1, "a"); got[0] != "rejected bad_options" {
+		if got := deliver(t, c, to, 1, "a"); got[0] != "rejected bad_options SCOPE_DESTINATION" {
 			t.Errorf("%s %s: %s", option, value, got)
 		}
 	}
@@ -253,7 +245,7 @@ func TestClientCertificateIsShownToWhoAsks(t *testing.T) {
 	secrets := map[string][]byte{
 		"ca": cert, "client_cert": cert, "client_key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
 	}
-	c := open(t, local)
+	c := publishertest.Open(t, webhook.Publisher, publishertest.Local)
 	for range 3 {
 		if got := deliver(t, c, &publisherv1.Destination{Uri: srv.URL, Fingerprint: "1", Secrets: secrets}, 1, "a"); got[0] != "delivered" {
 			t.Fatal(got)
@@ -262,15 +254,15 @@ func TestClientCertificateIsShownToWhoAsks(t *testing.T) {
 	if got := deliver(t, c, &publisherv1.Destination{Uri: srv.URL, Fingerprint: "2", Secrets: map[string][]byte{"ca": cert}}, 1, "a"); !strings.HasPrefix(got[0], "retry ") {
 		t.Errorf("without certificate: %s", got)
 	}
-	if got := deliver(t, c, &publisherv1.Destination{Uri: srv.URL, Fingerprint: "3"}, 1, "a"); got[0] != "retry tls" {
+	if got := deliver(t, c, &publisherv1.Destination{Uri: srv.URL, Fingerprint: "3"}, 1, "a"); got[0] != "retry tls SCOPE_DELIVERY" {
 		t.Errorf("unknown authority: %s", got)
 	}
 	bad := map[string][]byte{"client_cert": []byte("canary"), "client_key": []byte("canary")}
-	if got := deliver(t, c, &publisherv1.Destination{Uri: srv.URL, Fingerprint: "4", Secrets: bad}, 1, "a"); got[0] != "rejected bad_secret" {
+	if got := deliver(t, c, &publisherv1.Destination{Uri: srv.URL, Fingerprint: "4", Secrets: bad}, 1, "a"); got[0] != "rejected bad_secret SCOPE_DESTINATION" {
 		t.Errorf("no certificate: %s", got)
 	}
 	plain := strings.Replace(srv.URL, "https", "http", 1)
-	if got := deliver(t, c, &publisherv1.Destination{Uri: plain, Fingerprint: "5", Secrets: secrets}, 1, "a"); got[0] != "rejected bad_destination" {
+	if got := deliver(t, c, &publisherv1.Destination{Uri: plain, Fingerprint: "5", Secrets: secrets}, 1, "a"); got[0] != "rejected bad_destination SCOPE_DESTINATION" {
 		t.Errorf("a certificate without TLS: %s", got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/publishers/webhook"
 )
@@ -56,50 +57,20 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-func open(t *testing.T, config string) *client.Publisher {
-	t.Helper()
-	server, err := webhook.Publisher("1.0.0").Server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, stop, err := client.InProcess(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := c.Configure(t.Context(), []byte(config)); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-const local = `{"outbound":{"allow":["127.0.0.0/8"]}}`
-
 func publish(t *testing.T, c *client.Publisher, url string, secrets map[string][]byte, attempt uint32) *publisherv1.DeliveryResult {
 	t.Helper()
-	var got *publisherv1.DeliveryResult
-	err := c.Publish(t.Context(), &publisherv1.PublishRequest{
-		Destinations: []*publisherv1.Destination{{Id: "nfv", Uri: url, Secrets: secrets}},
-		Deliveries: []*publisherv1.Delivery{{DeliveryId: "d-1", Attempt: attempt, Event: &publisherv1.Event{
+	return publishertest.Results(t.Context(), t, c, &publisherv1.Destination{Id: "nfv", Uri: url, Secrets: secrets},
+		&publisherv1.Delivery{DeliveryId: "d-1", Attempt: attempt, Event: &publisherv1.Event{
 			Id: "change-1", Type: "org.fresnel.resource.updated", Source: "/fresnel", Subject: "OS::Nova::Server/1",
 			Time: timestamppb.New(time.Unix(1700000000, 5000)), ContentType: "application/json",
 			Data:       []byte(`{"id":"change-1","revision":2,"html":"<&>"}`),
 			Attributes: map[string]string{"dataschema": "https://fresnel-search.example/schemas/change-1.json"},
-		}}},
-	}, func(r *publisherv1.DeliveryResult) { got = r })
-	if err != nil || got == nil {
-		t.Fatalf("Publish() = %v, %v", got, err)
-	}
-	return got
+		}})["d-1"]
 }
 
 func TestDeliveryIsACloudEventThatVerifies(t *testing.T) {
 	r := newReceiver(t)
-	c := open(t, local)
+	c := publishertest.Open(t, webhook.Publisher, publishertest.Local)
 	for attempt := range uint32(2) {
 		if got := publish(t, c, r.URL+"/hook", map[string][]byte{"secret": []byte(secretText)}, attempt+1); got.GetDelivered() == nil {
 			t.Fatalf("result = %v", got)
@@ -147,7 +118,7 @@ func TestDeliveryIsACloudEventThatVerifies(t *testing.T) {
 func TestRotationSignsWithBothSecrets(t *testing.T) {
 	r := newReceiver(t)
 	old := "whsec_" + base64.StdEncoding.EncodeToString([]byte("the one before, 24 bytes"))
-	publish(t, open(t, local), r.URL, map[string][]byte{"secret": []byte(secretText), "previous_secret": []byte(old)}, 1)
+	publish(t, publishertest.Open(t, webhook.Publisher, publishertest.Local), r.URL, map[string][]byte{"secret": []byte(secretText), "previous_secret": []byte(old)}, 1)
 	for _, s := range []string{secretText, old} {
 		hook, err := standardwebhooks.NewWebhook(s)
 		if err != nil {
@@ -161,14 +132,14 @@ func TestRotationSignsWithBothSecrets(t *testing.T) {
 
 func TestUnsignedOnlyWithoutRequireSecret(t *testing.T) {
 	r := newReceiver(t)
-	if got := publish(t, open(t, local), r.URL, nil, 1); got.GetDelivered() == nil {
+	if got := publish(t, publishertest.Open(t, webhook.Publisher, publishertest.Local), r.URL, nil, 1); got.GetDelivered() == nil {
 		t.Errorf("result = %v", got)
 	}
 	if h := r.requests[0].header; h.Get("Webhook-Signature") != "" || h.Get("Webhook-Id") == "" {
 		t.Errorf("headers = %v", h)
 	}
 	strict := `{"require_secret":true,"outbound":{"allow":["127.0.0.0/8"]}}`
-	got := publish(t, open(t, strict), r.URL, nil, 1).GetRejected()
+	got := publish(t, publishertest.Open(t, webhook.Publisher, strict), r.URL, nil, 1).GetRejected()
 	if got.GetCode() != "no_secret" || got.GetScope() != publisherv1.Scope_SCOPE_DESTINATION || len(r.requests) != 1 {
 		t.Errorf("result = %v after %d requests", got, len(r.requests))
 	}
@@ -176,7 +147,7 @@ func TestUnsignedOnlyWithoutRequireSecret(t *testing.T) {
 
 func TestBadSecretIsRejectedWithoutShowingIt(t *testing.T) {
 	r := newReceiver(t)
-	got := publish(t, open(t, local), r.URL, map[string][]byte{"secret": []byte("not base64 canary")}, 1)
+	got := publish(t, publishertest.Open(t, webhook.Publisher, publishertest.Local), r.URL, map[string][]byte{"secret": []byte("not base64 canary")}, 1)
 	if got.GetRejected().GetCode() != "bad_secret" || strings.Contains(got.String(), "canary") || len(r.requests) > 0 {
 		t.Errorf("result = %v", got)
 	}
@@ -184,7 +155,7 @@ func TestBadSecretIsRejectedWithoutShowingIt(t *testing.T) {
 
 func TestStatusesFollowTheContract(t *testing.T) {
 	r := newReceiver(t)
-	c := open(t, local)
+	c := publishertest.Open(t, webhook.Publisher, publishertest.Local)
 	both := map[int]string{
 		200: "delivered", 204: "delivered", 301: "rejected 0", 400: "rejected 0", 401: "retry 1", 403: "retry 1",
 		404: "retry 0", 408: "retry 0", 409: "retry 0", 410: "rejected 1", 413: "rejected 0", 425: "retry 0",
@@ -215,7 +186,7 @@ func TestStatusesFollowTheContract(t *testing.T) {
 
 func TestPrivateAddressesAreRefused(t *testing.T) {
 	r := newReceiver(t)
-	got := publish(t, open(t, `{}`), r.URL, nil, 1).GetRetry()
+	got := publish(t, publishertest.Open(t, webhook.Publisher, `{}`), r.URL, nil, 1).GetRetry()
 	if got.GetCode() != "address_refused" || !strings.Contains(got.GetMessage(), "publishers.outbound.allow") ||
 		got.GetScope() != publisherv1.Scope_SCOPE_DESTINATION || len(r.requests) > 0 {
 		t.Errorf("result = %v after %d requests", got, len(r.requests))

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/publishers/websub"
 )
@@ -40,41 +40,15 @@ func newHub(t *testing.T) *hub {
 	return h
 }
 
-func open(t *testing.T) *client.Publisher {
-	t.Helper()
-	server, err := websub.Publisher("1.0.0").Server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, stop, err := client.InProcess(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := c.Configure(t.Context(), []byte(`{"outbound":{"allow":["127.0.0.0/8"]}}`)); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 // publish hands a number of events to a hub and returns their outcomes, as they are.
-func publish(t *testing.T, to *publisherv1.Destination, events int) (results []*publisherv1.DeliveryResult) {
+func publish(t *testing.T, to *publisherv1.Destination, events int) map[string]*publisherv1.DeliveryResult {
 	t.Helper()
 	var ds []*publisherv1.Delivery
 	for i := range events {
 		id := fmt.Sprint(i)
 		ds = append(ds, &publisherv1.Delivery{DeliveryId: id, Event: &publisherv1.Event{Id: id, Data: []byte(`{"secret":"content"}`)}})
 	}
-	err := open(t).Publish(t.Context(), &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{to}, Deliveries: ds},
-		func(r *publisherv1.DeliveryResult) { results = append(results, r) })
-	if err != nil || len(results) != events {
-		t.Fatalf("Publish() = %v, %v", results, err)
-	}
-	return results
+	return publishertest.Results(t.Context(), t, publishertest.Open(t, websub.Publisher, publishertest.Local), to, ds...)
 }
 
 const topic = "https://search.example.net/v1/tenants/p1/events/T0K3N"
@@ -104,18 +78,12 @@ func TestAny2xxIsAcceptance(t *testing.T) {
 	h := newHub(t)
 	to := &publisherv1.Destination{Id: "h", Uri: "websub+" + h.URL, Secrets: map[string][]byte{"topic": []byte(topic)}}
 	for status, want := range map[int]string{
-		200: "delivered", 202: "delivered", 204: "delivered", 207: "delivered", 400: "rejected http_400", 500: "retry http_500",
-		503: "retry http_503", 410: "rejected http_410", 301: "rejected http_301",
+		200: "delivered", 202: "delivered", 204: "delivered", 207: "delivered", 400: "rejected http_400 SCOPE_DELIVERY",
+		500: "retry http_500 SCOPE_DELIVERY", 503: "retry http_503 SCOPE_DELIVERY", 410: "rejected http_410 SCOPE_DESTINATION",
+		301: "rejected http_301 SCOPE_DELIVERY",
 	} {
 		h.status = status
-		r := publish(t, to, 1)[0]
-		got := "delivered"
-		if re := r.GetRetry(); re != nil {
-			got = "retry " + re.GetCode()
-		} else if re := r.GetRejected(); re != nil {
-			got = "rejected " + re.GetCode()
-		}
-		if got != want {
+		if got := publishertest.Outcome(publish(t, to, 1)["0"]); got != want {
 			t.Errorf("%d: %s, want %s", status, got, want)
 		}
 	}
@@ -130,7 +98,7 @@ func TestTopicIsInNoOutcome(t *testing.T) {
 		{Id: "h", Uri: "http://127.0.0.1/", Secrets: map[string][]byte{"topic": []byte(topic)}},
 		{Id: "h", Uri: "websub+http://127.0.0.1/"},
 	} {
-		r := publish(t, to, 1)[0]
+		r := publish(t, to, 1)["0"]
 		if r.GetDelivered() != nil || strings.Contains(r.String(), "T0K3N") {
 			t.Errorf("result = %v", r)
 		}

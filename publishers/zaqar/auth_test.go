@@ -11,14 +11,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
+	"github.com/fresnel-search/fresnel/publishers/zaqar"
 )
 
 func TestTokenIsGotOnceAndRenewedBeforeItExpires(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	c.auth = "nothing yet"
-	p := open(t, local)
+	p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
@@ -54,7 +56,7 @@ func TestTokenIsGotOnceAndRenewedBeforeItExpires(t *testing.T) {
 func TestRefusedTokenIsRenewedOnceInTheSameAttempt(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	p := open(t, local)
+	p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 	to := c.queue(c.keystoneOptions(), "pass")
 	publish(t, p, to, changed("a", "web"))
 	c.set(func() { c.auth = "revoked" })
@@ -64,7 +66,7 @@ func TestRefusedTokenIsRenewedOnceInTheSameAttempt(t *testing.T) {
 	c.set(func() {
 		c.zaqar = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }
 	})
-	if got := publish(t, p, to, changed("c", "web"))["c"]; got != "RETRY http_401" || len(c.logins) != 3 {
+	if got := publish(t, p, to, changed("c", "web"))["c"]; got != "retry http_401 SCOPE_DESTINATION" || len(c.logins) != 3 {
 		t.Errorf("%s after %d logins", got, len(c.logins))
 	}
 }
@@ -73,7 +75,7 @@ func TestApplicationCredentialSaysTheProject(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	options := map[string]string{"auth": "keystone", "auth_url": c.URL + "/v3/", "application_credential": "ac1"}
-	if got := publish(t, open(t, local), c.queue(options, "s3cret"), changed("a", "web"))["a"]; got != "delivered" {
+	if got := publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(options, "s3cret"), changed("a", "web"))["a"]; got != "delivered" {
 		t.Fatal(got)
 	}
 	want := map[string]any{"auth": map[string]any{"identity": map[string]any{
@@ -83,14 +85,14 @@ func TestApplicationCredentialSaysTheProject(t *testing.T) {
 		t.Error(diff)
 	}
 	options["project"] = "p2"
-	if got := publish(t, open(t, local), c.queue(options, "s3cret"), changed("b", "web"))["b"]; got != "RETRY foreign_token" || len(c.posts) != 1 {
+	if got := publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(options, "s3cret"), changed("b", "web"))["b"]; got != "retry foreign_token SCOPE_DESTINATION" || len(c.posts) != 1 {
 		t.Errorf("%s with a token of another project, after %d posts", got, len(c.posts))
 	}
 	// What the token is for decides, not what the destination says.
 	delete(options, "project")
 	foreign := changed("c", "web")
 	foreign.Attributes["audience"] = "p2"
-	if got := publish(t, open(t, local), c.queue(options, "s3cret"), foreign)["c"]; got != "rejected foreign_project" || len(c.posts) != 1 {
+	if got := publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(options, "s3cret"), foreign)["c"]; got != "rejected foreign_project SCOPE_DELIVERY" || len(c.posts) != 1 {
 		t.Errorf("%s after %d posts", got, len(c.posts))
 	}
 }
@@ -98,7 +100,7 @@ func TestApplicationCredentialSaysTheProject(t *testing.T) {
 func TestKeystoneThatFailsHoldsTheDestinationUp(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	p := open(t, local)
+	p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 	answer := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7")
@@ -107,11 +109,11 @@ func TestKeystoneThatFailsHoldsTheDestinationUp(t *testing.T) {
 		}
 	}
 	for want, handler := range map[string]http.HandlerFunc{
-		"RETRY keystone_http_401": answer(http.StatusUnauthorized, `{"error":{}}`),
-		"RETRY keystone_http_404": answer(http.StatusNotFound, "<html>"),
-		"RETRY keystone_http_503": answer(http.StatusServiceUnavailable, "<html><body>Service Unavailable</body></html>"),
-		"RETRY keystone_http_400": answer(http.StatusBadRequest, ""),
-		"RETRY keystone_answer":   answer(http.StatusCreated, "<html>a captive portal</html>"),
+		"retry keystone_http_401 SCOPE_DESTINATION": answer(http.StatusUnauthorized, `{"error":{}}`),
+		"retry keystone_http_404 SCOPE_DESTINATION": answer(http.StatusNotFound, "<html>"),
+		"retry keystone_http_503 SCOPE_DESTINATION": answer(http.StatusServiceUnavailable, "<html><body>Service Unavailable</body></html>"),
+		"retry keystone_http_400 SCOPE_DESTINATION": answer(http.StatusBadRequest, ""),
+		"retry keystone_answer SCOPE_DESTINATION":   answer(http.StatusCreated, "<html>a captive portal</html>"),
 	} {
 		c.set(func() { c.keystone = handler })
 		got := publish(t, p, c.queue(c.keystoneOptions(), "pass"), changed("a", "web"), changed("b", "web"))
@@ -140,7 +142,7 @@ func TestServerThatHangsCostsNoMoreThanTheAttempt(t *testing.T) {
 				c.keystone = hang
 			}
 		})
-		p := open(t, local)
+		p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		results := make(chan string, 60)
 		go func() {
@@ -151,7 +153,7 @@ func TestServerThatHangsCostsNoMoreThanTheAttempt(t *testing.T) {
 			}
 			err := p.Publish(ctx, &publisherv1.PublishRequest{
 				Destinations: []*publisherv1.Destination{c.queue(c.keystoneOptions(), "pass")}, Deliveries: ds,
-			}, func(r *publisherv1.DeliveryResult) { results <- show(r) })
+			}, func(r *publisherv1.DeliveryResult) { results <- publishertest.Outcome(r) })
 			if err != nil {
 				t.Error(err)
 			}
@@ -161,7 +163,7 @@ func TestServerThatHangsCostsNoMoreThanTheAttempt(t *testing.T) {
 		}
 		n := 0
 		for got := range results {
-			if n++; strings.TrimPrefix(strings.ToLower(got), "retry ") != "timeout" && strings.ToLower(got) != "retry keystone_timeout" {
+			if n++; !strings.HasPrefix(got, "retry timeout ") && got != "retry keystone_timeout SCOPE_DESTINATION" {
 				t.Errorf("%s hangs: %s", which, got)
 			}
 		}
@@ -184,7 +186,7 @@ func TestPreSignedURLNeedsNoPassword(t *testing.T) {
 	const path = "/v2/queues/events/messages"
 	tomorrow := time.Now().Add(24 * time.Hour)
 	signed := map[string]string{"auth": "signed", "client_id": "00000000-0000-4000-8000-000000000001"}
-	p := open(t, local)
+	p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 	if got := publish(t, p, c.queue(signed, shared(tomorrow, "p1", path, "POST", "51gn")), changed("a", "web"))["a"]; got != "delivered" {
 		t.Fatal(got)
 	}
@@ -195,14 +197,14 @@ func TestPreSignedURLNeedsNoPassword(t *testing.T) {
 		t.Error(diff)
 	}
 	for secret, want := range map[string]string{
-		shared(tomorrow, "p1", path, "POST", "wrong"):                       "RETRY signature_refused",
-		shared(time.Now().Add(-time.Minute), "p1", path, "POST", "51gn"):    "REJECTED signature_expired",
-		shared(tomorrow, "p1", path, "GET", "51gn"):                         "REJECTED bad_secret",
-		shared(tomorrow, "p1", "/v2/queues/other/messages", "POST", "51gn"): "REJECTED bad_secret",
-		shared(tomorrow, "p2", path, "POST", "51gn"):                        "rejected foreign_project",
-		"whsec_abcdef":                           "REJECTED bad_secret",
-		"":                                       "REJECTED bad_secret",
-		shared(tomorrow, "p1", path, "POST", ""): "REJECTED bad_secret",
+		shared(tomorrow, "p1", path, "POST", "wrong"):                       "retry signature_refused SCOPE_DESTINATION",
+		shared(time.Now().Add(-time.Minute), "p1", path, "POST", "51gn"):    "rejected signature_expired SCOPE_DESTINATION",
+		shared(tomorrow, "p1", path, "GET", "51gn"):                         "rejected bad_secret SCOPE_DESTINATION",
+		shared(tomorrow, "p1", "/v2/queues/other/messages", "POST", "51gn"): "rejected bad_secret SCOPE_DESTINATION",
+		shared(tomorrow, "p2", path, "POST", "51gn"):                        "rejected foreign_project SCOPE_DELIVERY",
+		"whsec_abcdef":                           "rejected bad_secret SCOPE_DESTINATION",
+		"":                                       "rejected bad_secret SCOPE_DESTINATION",
+		shared(tomorrow, "p1", path, "POST", ""): "rejected bad_secret SCOPE_DESTINATION",
 	} {
 		if got := publish(t, p, c.queue(signed, secret), changed("b", "web"))["b"]; got != want {
 			t.Errorf("%s: %s, want %s", secret, got, want)

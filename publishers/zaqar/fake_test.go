@@ -14,8 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fresnel-search/fresnel/plugins/client"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
-	"github.com/fresnel-search/fresnel/publishers/zaqar"
 )
 
 // cloud is a Zaqar and a Keystone in one server. Zaqar refuses what the real one
@@ -156,29 +156,6 @@ func (c *cloud) keystoneOptions() map[string]string {
 	return map[string]string{"auth": "keystone", "auth_url": c.URL + "/v3", "username": "fresnel", "project": "p1"}
 }
 
-func open(t *testing.T, config string) *client.Publisher {
-	t.Helper()
-	server, err := zaqar.Publisher("1.0.0").Server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, stop, err := client.InProcess(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := c.Configure(t.Context(), []byte(config)); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-const local = `{"outbound":{"allow":["127.0.0.0/8"]}}`
-
 // event is the event of a change, made for the eyes of project p1.
 func event(id, data string) *publisherv1.Event {
 	return &publisherv1.Event{
@@ -198,31 +175,5 @@ func publish(t *testing.T, c *client.Publisher, to *publisherv1.Destination, evs
 	for i, ev := range evs {
 		ds[i] = &publisherv1.Delivery{DeliveryId: ev.GetId(), Attempt: 1, Event: ev}
 	}
-	return deliver(t, c, to, ds)
-}
-
-func deliver(t *testing.T, c *client.Publisher, to *publisherv1.Destination, ds []*publisherv1.Delivery) map[string]string {
-	t.Helper()
-	got := map[string]string{}
-	err := c.Publish(t.Context(), &publisherv1.PublishRequest{Destinations: []*publisherv1.Destination{to}, Deliveries: ds},
-		func(r *publisherv1.DeliveryResult) { got[r.GetDeliveryId()] = show(r) })
-	if err != nil || len(got) != len(ds) {
-		t.Fatalf("Publish() = %v, %v", got, err)
-	}
-	return got
-}
-
-// show is an outcome in a word: delivered, or retry or rejected with its code, and in
-// capitals if it speaks for the destination.
-func show(r *publisherv1.DeliveryResult) string {
-	kind, code, scope := "delivered", "", publisherv1.Scope_SCOPE_DELIVERY
-	if re := r.GetRetry(); re != nil {
-		kind, code, scope = "retry ", re.GetCode(), re.GetScope()
-	} else if re := r.GetRejected(); re != nil {
-		kind, code, scope = "rejected ", re.GetCode(), re.GetScope()
-	}
-	if scope == publisherv1.Scope_SCOPE_DESTINATION {
-		kind = strings.ToUpper(kind)
-	}
-	return kind + code
+	return publishertest.Publish(t, c, to, ds...)
 }

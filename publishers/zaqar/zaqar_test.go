@@ -12,7 +12,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fresnel-search/fresnel/plugins/change"
+	"github.com/fresnel-search/fresnel/plugins/publishertest"
 	"github.com/fresnel-search/fresnel/plugins/publisherv1"
+	"github.com/fresnel-search/fresnel/publishers/zaqar"
 )
 
 func TestEventsArePostedInOrderTwentyAtATime(t *testing.T) {
@@ -24,7 +26,7 @@ func TestEventsArePostedInOrderTwentyAtATime(t *testing.T) {
 		ids = append(ids, fmt.Sprintf("e%02d", i))
 		evs = append(evs, changed(ids[i], "web"))
 	}
-	for id, got := range publish(t, open(t, local), c.queue(none(), ""), evs...) {
+	for id, got := range publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(none(), ""), evs...) {
 		if got != "delivered" {
 			t.Errorf("%s: %s", id, got)
 		}
@@ -58,7 +60,7 @@ func TestMessagesLiveAsLongAsTheDelivery(t *testing.T) {
 		id := fmt.Sprint(i)
 		ds = append(ds, &publisherv1.Delivery{DeliveryId: id, Event: changed(id, "web"), Expires: timestamppb.New(time.Now().Add(left))})
 	}
-	deliver(t, open(t, local), c.queue(none(), ""), ds)
+	publishertest.Publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(none(), ""), ds...)
 	var got []int
 	for _, m := range c.posts[0].messages {
 		got = append(got, *m.TTL)
@@ -75,7 +77,7 @@ func TestEventTooLargeForZaqarGoesThin(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	small, large := changed("small", "web"), changed("large", strings.Repeat("x", 300_000))
-	got := publish(t, open(t, local), c.queue(none(), ""), small, large, changed("last", "web"))
+	got := publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(none(), ""), small, large, changed("last", "web"))
 	if diff := cmp.Diff(map[string]string{"small": "delivered", "large": "delivered", "last": "delivered"}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -108,7 +110,7 @@ func TestBatchIsCutWhereItWouldBeTooLarge(t *testing.T) {
 	for i := range 10 {
 		evs = append(evs, changed(fmt.Sprint(i), strings.Repeat("x", 60_000)))
 	}
-	publish(t, open(t, local), c.queue(none(), ""), evs...)
+	publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(none(), ""), evs...)
 	if len(c.ids()) != 10 || c.refused > 0 || len(c.posts) != 3 {
 		t.Errorf("%d messages in %d requests, %d refused", len(c.ids()), len(c.posts), c.refused)
 	}
@@ -119,7 +121,7 @@ func TestLowerLimitOfAQueueIsFound(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
 	c.limit = 5000
-	got := publish(t, open(t, local), c.queue(none(), ""), changed("a", strings.Repeat("x", 3000)), changed("b", strings.Repeat("x", 9000)), changed("c", "web"))
+	got := publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(none(), ""), changed("a", strings.Repeat("x", 3000)), changed("b", strings.Repeat("x", 9000)), changed("c", "web"))
 	if diff := cmp.Diff(map[string]string{"a": "delivered", "b": "delivered", "c": "delivered"}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -139,8 +141,8 @@ func TestOneRefusedMessageSpoilsNoOther(t *testing.T) {
 		id := fmt.Sprint("p", i)
 		evs, want[id] = append(evs, changed(id, "web")), "delivered"
 	}
-	want["p3"] = "rejected http_400"
-	if diff := cmp.Diff(want, publish(t, open(t, local), c.queue(none(), ""), evs...)); diff != "" {
+	want["p3"] = "rejected http_400 SCOPE_DELIVERY"
+	if diff := cmp.Diff(want, publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(none(), ""), evs...)); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"p0", "p1", "p2", "p4", "p5", "p6"}, c.ids()); diff != "" {
@@ -156,12 +158,12 @@ func TestEventsOfAnotherProjectAreNeverPosted(t *testing.T) {
 		ev.Attributes = map[string]string{"audience": audience}
 		return ev
 	}
-	got := publish(t, open(t, local), c.queue(none(), ""),
+	got := publish(t, publishertest.Open(t, zaqar.Publisher, publishertest.Local), c.queue(none(), ""),
 		with("shared with p1", "p1", "p2"), with("of p1 among all", "", "p1"), with("made for p2", "p2", "p1"), with("of p2 among all", "", "p2"),
 		with("of nobody among all", "", ""))
 	want := map[string]string{
 		"shared with p1": "delivered", "of p1 among all": "delivered",
-		"made for p2": "rejected foreign_project", "of p2 among all": "rejected foreign_project", "of nobody among all": "rejected foreign_project",
+		"made for p2": "rejected foreign_project SCOPE_DELIVERY", "of p2 among all": "rejected foreign_project SCOPE_DELIVERY", "of nobody among all": "rejected foreign_project SCOPE_DELIVERY",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -174,14 +176,14 @@ func TestEventsOfAnotherProjectAreNeverPosted(t *testing.T) {
 func TestDestinationsThatMakeNoSenseAreRefused(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	p := open(t, local)
+	p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 	for _, uri := range []string{
 		"zaqar+" + c.URL, "zaqar+" + c.URL + "/v2/queues/", "zaqar+" + c.URL + "/v2/queues/a/b", "zaqar+" + c.URL + "/v2/queues/a%2Fb",
 		"zaqar+" + c.URL + "/v2/queues/a?x=y", "zaqar+http:///v2/queues/a", "zaqar+http://u:p@127.0.0.1/v2/queues/a",
 	} {
 		to := c.queue(none(), "")
 		to.Uri = uri
-		if got := publish(t, p, to, changed("e", "web"))["e"]; got != "REJECTED bad_destination" {
+		if got := publish(t, p, to, changed("e", "web"))["e"]; got != "rejected bad_destination SCOPE_DESTINATION" {
 			t.Errorf("%s: %s", uri, got)
 		}
 	}
@@ -196,7 +198,7 @@ func TestDestinationsThatMakeNoSenseAreRefused(t *testing.T) {
 		{"auth": "keystone", "auth_url": c.URL, "username": "u"},
 		{"auth": "none", "project": "p1", "proyect": "p"},
 	} {
-		if got := publish(t, p, c.queue(options, ""), changed("e", "web"))["e"]; got != "REJECTED bad_options" {
+		if got := publish(t, p, c.queue(options, ""), changed("e", "web"))["e"]; got != "rejected bad_options SCOPE_DESTINATION" {
 			t.Errorf("%v: %s", options, got)
 		}
 	}
@@ -208,10 +210,10 @@ func TestDestinationsThatMakeNoSenseAreRefused(t *testing.T) {
 func TestFailuresFollowTheContract(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	p := open(t, local)
+	p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 	for status, want := range map[int]string{
-		500: "retry http_500", 503: "retry http_503", 404: "retry http_404", 403: "RETRY http_403", 401: "RETRY http_401",
-		302: "rejected http_302", 415: "rejected http_415",
+		500: "retry http_500 SCOPE_DELIVERY", 503: "retry http_503 SCOPE_DELIVERY", 404: "retry http_404 SCOPE_DELIVERY", 403: "retry http_403 SCOPE_DESTINATION", 401: "retry http_401 SCOPE_DESTINATION",
+		302: "rejected http_302 SCOPE_DELIVERY", 415: "rejected http_415 SCOPE_DELIVERY",
 	} {
 		n := 0
 		c.set(func() {
