@@ -239,24 +239,21 @@ func (s *Store) searchError(ctx context.Context, err error) error {
 	}
 }
 
-// Get returns one resource as a scope sees it, as of the last refresh;
-// query.ErrNotFound if it does not, be it that the resource is deleted, was never
-// shown, is another's or is not at all.
+// Get returns one resource as a scope sees it, realtime: whoever was told of a change
+// never finds an older state. It is query.ErrNotFound if the scope does not see it, be it
+// that the resource is deleted, was never shown, is another's or is not at all.
 func (s *Store) Get(ctx context.Context, ref resource.Ref, scope query.Scope) (h query.Hit, err error) {
-	res, err := s.Search(ctx, query.Request{
-		Types: []string{ref.Type}, Query: query.IDs{Types: []string{ref.Type}, Values: []string{ref.ID}}, Size: 1, Scope: &scope,
-	})
-	switch {
-	case err != nil:
-		return h, fmt.Errorf("get %s: %w", ref, err)
-	case len(res.Hits) > 0:
-		h = res.Hits[0]
-		h.Score = nil
-		return h, nil
-	case res.Partial != "":
-		return h, fmt.Errorf("get %s: %w: %s", ref, resource.ErrAgain, res.Partial)
+	bound, cancel := context.WithTimeoutCause(ctx, s.cfg.SearchTimeout, errSearchTimeout)
+	defer cancel()
+	docs, err := s.Load(bound, []resource.Ref{ref})
+	if err != nil {
+		return h, fmt.Errorf("get %s: %w", ref, s.searchError(ctx, err))
 	}
-	return h, query.ErrNotFound
+	d := &docs[0]
+	if d.Version == 0 || d.Ghost() || d.Deleted || !scope.Sees(d.Readers) {
+		return h, query.ErrNotFound
+	}
+	return s.searches.view.Hit(d, &scope, nil)
 }
 
 func joinWords(a, b string) string {

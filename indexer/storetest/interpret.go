@@ -22,6 +22,11 @@ var ErrUnrestricted = errors.New("search request has no scope")
 // Search evaluates the request on each document in turn. It selects no members and
 // knows no value that a field cannot hold: those match nothing.
 func (s *Sloppy) Search(ctx context.Context, req query.Request) (res query.Result, err error) {
+	return s.search(ctx, req, func() map[resource.Ref]resource.Document { return s.shown })
+}
+
+// search evaluates the request on the documents given, which are read under the lock.
+func (s *Sloppy) search(ctx context.Context, req query.Request, documents func() map[resource.Ref]resource.Document) (res query.Result, err error) {
 	if err := ctx.Err(); err != nil {
 		return res, err
 	}
@@ -31,9 +36,9 @@ func (s *Sloppy) Search(ctx context.Context, req query.Request) (res query.Resul
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []candidate
-	for _, d := range s.shown {
+	for _, d := range documents() {
 		t := s.types[d.Ref.Type]
-		if t == nil || d.Ghost() || d.Deleted || !slices.Contains(req.Types, d.Ref.Type) || !sees(req.Scope, &d) {
+		if t == nil || d.Ghost() || d.Deleted || !slices.Contains(req.Types, d.Ref.Type) || !req.Scope.Sees(d.Readers) {
 			continue
 		}
 		w := view{ref: d.Ref, all: index(t, &d, req.Scope.Hidden), names: func(path string) []string {
@@ -64,23 +69,17 @@ func (s *Sloppy) Search(ctx context.Context, req query.Request) (res query.Resul
 	return res, nil
 }
 
-// Get finds one resource in a scope.
+// Get finds one resource in a scope, as it is stored, never as of a refresh.
 func (s *Sloppy) Get(ctx context.Context, ref resource.Ref, scope query.Scope) (h query.Hit, err error) {
-	res, err := s.Search(ctx, query.Request{
+	res, err := s.search(ctx, query.Request{
 		Types: []string{ref.Type}, Query: query.IDs{Values: []string{ref.ID}}, Size: 1, Scope: &scope,
-	})
+	}, func() map[resource.Ref]resource.Document { return s.docs })
 	if err != nil || len(res.Hits) == 0 {
 		return h, cmp.Or(err, query.ErrNotFound)
 	}
 	h = res.Hits[0]
 	h.Score = nil
 	return h, nil
-}
-
-func sees(scope *query.Scope, d *resource.Document) bool {
-	return scope.All || slices.ContainsFunc(d.Readers, func(p resource.Principal) bool {
-		return slices.Contains(scope.Principals, p)
-	})
 }
 
 // names are the fields that the searched types have in a nested field, or outside.

@@ -44,6 +44,7 @@ func ids(res query.Result) string {
 
 func testSearches(t *testing.T, open Open) {
 	t.Run("each clause finds what it says", func(t *testing.T) { testClauses(t, open(t, Types())) })
+	t.Run("get shows what was written, searchable or not", func(t *testing.T) { testGetIsRealtime(t, open(t, Types())) })
 	t.Run("ghosts and tombstones are not found", func(t *testing.T) { testUnseen(t, open(t, Types())) })
 	t.Run("pages, order and sort values", func(t *testing.T) { testOrder(t, open(t, Types())) })
 	t.Run("what was written over is not found any more", func(t *testing.T) { testRewrite(t, open(t, Types())) })
@@ -191,6 +192,31 @@ func testUnseen(t *testing.T, h Harness) {
 	req.Sort = []query.Sort{{Field: "_id"}}
 	if got := ids(h.search(t, req)); got != "dead ghost" {
 		t.Errorf("after a ghost was shown, a tombstone revived and a live one died, found %q", got)
+	}
+}
+
+func testGetIsRealtime(t *testing.T, h Harness) {
+	d := Doc(resource.Ref{Type: Server, ID: "s"}, []resource.Principal{"project:a"}, map[string]string{"name": `"x"`})
+	for revision := int64(3); revision < 6; revision++ {
+		d.Revision, d.TenantRevision = revision, revision
+		d = h.write(t, d)[0]
+		hit, err := h.Search.Get(t.Context(), d.Ref, *tenant("a"))
+		if err != nil || hit.Revision != revision || hit.Ref != d.Ref || hit.Score != nil || hit.Sort != nil {
+			t.Fatalf("revision %d was written, Get says %+v, %v", revision, hit, err)
+		}
+		if _, err := h.Search.Get(t.Context(), d.Ref, *tenant("b")); !errors.Is(err, query.ErrNotFound) {
+			t.Errorf("Get of another tenant = %v, want ErrNotFound", err)
+		}
+	}
+	d.Readers = []resource.Principal{"project:b"}
+	d = h.write(t, d)[0]
+	if _, err := h.Search.Get(t.Context(), d.Ref, *tenant("a")); !errors.Is(err, query.ErrNotFound) {
+		t.Errorf("Get of what is no longer shown = %v, want ErrNotFound", err)
+	}
+	d.Deleted = true
+	h.write(t, d)
+	if _, err := h.Search.Get(t.Context(), d.Ref, *tenant("b")); !errors.Is(err, query.ErrNotFound) {
+		t.Errorf("Get of what is deleted = %v, want ErrNotFound", err)
 	}
 }
 

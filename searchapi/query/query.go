@@ -9,6 +9,7 @@ package query
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/resource"
@@ -50,6 +51,11 @@ type Scope struct {
 	// Hidden shows fields for operators. Without it such fields do not exist: not
 	// in hits, not for queries, not for sorting, not in revisions.
 	Hidden bool
+}
+
+// Sees reports whether the scope sees what the readers may see.
+func (s *Scope) Sees(readers []resource.Principal) bool {
+	return s.All || slices.ContainsFunc(readers, func(p resource.Principal) bool { return slices.Contains(s.Principals, p) })
 }
 
 // Sort is one sort key. Ties are broken by type and id.
