@@ -151,7 +151,7 @@ func (c *call) ack(o delivery.Outcome) {
 func (s *subscription) settle(o delivery.Outcome) {
 	now := time.Now()
 	s.metrics.attempt(o)
-	if o.Kind != delivery.Delivered {
+	if o.Kind != delivery.Delivered && o.Kind != delivery.Deferred {
 		s.last = attempt{at: now, code: o.Code, detail: o.Message}
 	}
 	was := s.condition()

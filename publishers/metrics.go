@@ -12,6 +12,7 @@ var results = map[delivery.Kind]string{
 	delivery.Retry:     "retry",
 	delivery.Rejected:  "rejected",
 	delivery.Unknown:   "unknown",
+	delivery.Deferred:  "deferred",
 }
 
 type metrics struct {

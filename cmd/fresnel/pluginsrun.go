@@ -134,6 +134,8 @@ func outcomeText(o delivery.Outcome) string {
 			after = fmt.Sprintf(", not before %s", o.After)
 		}
 		return fmt.Sprintf("to be tried again (%s)%s: %s", o.Code, after, o.Message)
+	case delivery.Deferred:
+		return fmt.Sprintf("to be sent after %s (%s): %s", o.After, o.Code, o.Message)
 	case delivery.Rejected:
 		return fmt.Sprintf("rejected (%s): %s", o.Code, o.Message)
 	default:

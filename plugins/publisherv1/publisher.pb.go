@@ -1239,6 +1239,7 @@ type Retry struct {
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	After         *durationpb.Duration   `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`                                  // e.g. Retry-After; unset = the host's schedule
 	Scope         Scope                  `protobuf:"varint,4,opt,name=scope,proto3,enum=fresnel.publisher.v1.Scope" json:"scope,omitempty"` // how much to slow down
+	NotYet        bool                   `protobuf:"varint,5,opt,name=not_yet,json=notYet,proto3" json:"not_yet,omitempty"`                 // nothing failed: its time comes after "after"; counts as no attempt
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1299,6 +1300,13 @@ func (x *Retry) GetScope() Scope {
 		return x.Scope
 	}
 	return Scope_SCOPE_DELIVERY
+}
+
+func (x *Retry) GetNotYet() bool {
+	if x != nil {
+		return x.NotYet
+	}
+	return false
 }
 
 type Rejected struct {
@@ -1663,12 +1671,13 @@ const file_plugins_publisherv1_publisher_proto_rawDesc = "" +
 	"\aoutcome\"W\n" +
 	"\tDelivered\x12\x1b\n" +
 	"\tremote_id\x18\x01 \x01(\tR\bremoteId\x12-\n" +
-	"\x04took\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04took\"\x99\x01\n" +
+	"\x04took\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04took\"\xb2\x01\n" +
 	"\x05Retry\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12/\n" +
 	"\x05after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05after\x121\n" +
-	"\x05scope\x18\x04 \x01(\x0e2\x1b.fresnel.publisher.v1.ScopeR\x05scope\"k\n" +
+	"\x05scope\x18\x04 \x01(\x0e2\x1b.fresnel.publisher.v1.ScopeR\x05scope\x12\x17\n" +
+	"\anot_yet\x18\x05 \x01(\bR\x06notYet\"k\n" +
 	"\bRejected\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x121\n" +

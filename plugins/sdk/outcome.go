@@ -13,8 +13,8 @@ import (
 )
 
 // Failure is an attempt that did not deliver. Authors make one with Reject, Gone,
-// RetryAfter, RetryDestination or FromHTTP; any other error is a retry on the host's
-// schedule.
+// RetryAfter, NotYet, RetryDestination or FromHTTP; any other error is a retry on the
+// host's schedule.
 type Failure struct {
 	// Code is stable and snake_case: a label of the host's metrics.
 	Code string
@@ -25,6 +25,8 @@ type Failure struct {
 	Destination bool
 	// After is the least time before the next attempt; zero leaves it to the host.
 	After time.Duration
+	// NotYet says that nothing failed: the time of the delivery is after After.
+	NotYet bool
 	// Err says why, for people.
 	Err error
 }
@@ -49,6 +51,13 @@ func RetryAfter(d time.Duration, err error) error {
 	return &Failure{Code: "retry_later", After: d, Err: err}
 }
 
+// NotYet says that nothing failed, but that the delivery is to come again when d has
+// passed, as what waits for others to go with. It counts as no attempt, and says nothing
+// of the destination.
+func NotYet(d time.Duration, err error) error {
+	return &Failure{Code: "not_yet", After: d, NotYet: true, Err: err}
+}
+
 // RetryDestination asks for another attempt and says that no delivery to this
 // destination could succeed now, as when credentials are refused.
 func RetryDestination(err error) error {
@@ -59,7 +68,7 @@ func RetryDestination(err error) error {
 func classify(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		if f.Code == "" {
-			f = &Failure{Code: "error", Final: f.Final, Destination: f.Destination, After: f.After, Err: f.Err}
+			f = &Failure{Code: "error", Final: f.Final, Destination: f.Destination, After: f.After, NotYet: f.NotYet, Err: f.Err}
 		}
 		return f
 	}
@@ -94,7 +103,7 @@ func result(deliveryID string, err error, took time.Duration, secrets map[string
 		}}
 		return r
 	}
-	retry := &publisherv1.Retry{Code: f.Code, Message: message, Scope: scope}
+	retry := &publisherv1.Retry{Code: f.Code, Message: message, Scope: scope, NotYet: f.NotYet}
 	if f.After > 0 {
 		retry.After = durationpb.New(f.After)
 	}

@@ -93,6 +93,9 @@ func show(r *publisherv1.DeliveryResult) string {
 		return "delivered"
 	case r.GetRetry() != nil:
 		re := r.GetRetry()
+		if re.GetNotYet() {
+			return fmt.Sprintf("not yet, %s %s", re.GetCode(), re.GetAfter().AsDuration())
+		}
 		return fmt.Sprintf("retry %s %s %d: %s", re.GetCode(), re.GetAfter().AsDuration(), re.GetScope(), re.GetMessage())
 	default:
 		re := r.GetRejected()
@@ -104,6 +107,7 @@ func TestErrorsAreOutcomes(t *testing.T) {
 	errs := map[string]error{
 		"nil": nil, "reject": sdk.Reject(errors.New("no")), "gone": sdk.Gone(errors.New("no")),
 		"later": sdk.RetryAfter(time.Minute, errors.New("no")), "destination": sdk.RetryDestination(errors.New("no")),
+		"not yet": sdk.NotYet(time.Minute, errors.New("no")), "own code": &sdk.Failure{NotYet: true, Err: errors.New("no")},
 		"other": errors.New("no"), "deadline": context.DeadlineExceeded,
 		"wrapped": fmt.Errorf("post: %w", sdk.Reject(errors.New("no"))),
 		"secret":  errors.New("401 for key canary here"),
@@ -118,6 +122,7 @@ func TestErrorsAreOutcomes(t *testing.T) {
 		"other": "retry error 0s 0: no", "deadline": "retry timeout 0s 0: context deadline exceeded",
 		"wrapped": "rejected rejected 0: post: no", "secret": "retry error 0s 0: 401 for key [redacted] here",
 		"long": "retry error 0s 0: " + strings.Repeat("é", 256), "coded": "retry full 0s 0: no",
+		"not yet": "not yet, not_yet 1m0s", "own code": "not yet, error 0s",
 		"bad url": "rejected gone 1: not a URL", "url": "retry error 0s 0: post: no",
 	}
 	c := open(t, func(_ context.Context, _ *testConfig, _ *sdk.Destination[testOptions], ev *sdk.Event) error {

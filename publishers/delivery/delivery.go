@@ -50,12 +50,14 @@ type Delivery struct {
 type Kind int
 
 // The kinds of outcome. Unknown is the outcome of an attempt that was never
-// answered for: the plugin died or ran out of time. It is retried.
+// answered for: the plugin died or ran out of time. It is retried. Deferred says that
+// nothing failed, and that the delivery's time comes after After.
 const (
 	Unknown Kind = iota
 	Delivered
 	Retry
 	Rejected
+	Deferred
 )
 
 // Scope is how much an outcome speaks for.
@@ -75,7 +77,7 @@ type Outcome struct {
 	Scope    Scope
 	Code     string        // stable, snake_case: a metrics label
 	Message  string        // for people; never holds a secret
-	After    time.Duration // of Retry: no attempt before; 0 leaves it to the schedule
+	After    time.Duration // of Retry and Deferred: no attempt before; 0 leaves it to the schedule
 	RemoteID string
 	Took     time.Duration
 }

@@ -44,6 +44,13 @@ func TestPublishHandsOutOutcomes(t *testing.T) {
 		}
 		s.mustDeliver()
 	})
+	t.Run("what is to come later has not failed", func(t *testing.T) {
+		got, err := s.publish("fake://not-yet", "d")
+		want := delivery.Outcome{ID: "d", Kind: delivery.Deferred, Code: "not_yet", Message: "as asked", After: time.Hour}
+		if diff := cmp.Diff(want, got["d"]); diff != "" || err != nil {
+			t.Error(err, diff)
+		}
+	})
 	t.Run("many deliveries go in batches", func(t *testing.T) {
 		var ids []string
 		for i := range 1234 {

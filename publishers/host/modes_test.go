@@ -131,6 +131,8 @@ func fakePublish(ctx context.Context, c *fakeConfig, d *sdk.Destination[struct{}
 			return nil
 		}
 		return errors.New("another token")
+	case "not-yet":
+		return sdk.NotYet(time.Hour, errors.New("as asked"))
 	case "code":
 		return &sdk.Failure{Code: arg, Final: true, Err: errors.New("as asked")}
 	case "env":

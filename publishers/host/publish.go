@@ -294,6 +294,9 @@ func outcome(r *publisherv1.DeliveryResult) delivery.Outcome {
 		re := r.GetRetry()
 		o.Kind, o.Scope, o.Code, o.Message = delivery.Retry, scope(re.GetScope()), code(re.GetCode()), clip(re.GetMessage())
 		o.After = max(re.GetAfter().AsDuration(), 0)
+		if re.GetNotYet() {
+			o.Kind, o.Scope = delivery.Deferred, delivery.OfDelivery
+		}
 	case r.GetRejected() != nil:
 		re := r.GetRejected()
 		o.Kind, o.Scope, o.Code, o.Message = delivery.Rejected, scope(re.GetScope()), code(re.GetCode()), clip(re.GetMessage())

@@ -257,7 +257,7 @@ func (m *Machine) Adopt(d Parked) bool {
 	if m.items[d.ID] != nil {
 		return false
 	}
-	it := &item{Parked: d, parked: true, durable: true, failed: d.Fails > 0}
+	it := &item{Parked: d, parked: true, durable: true, failed: d.Fails > 0 || !d.Due.IsZero()}
 	m.items[d.ID] = it
 	m.found(d.Lane, d.ID)
 	m.parked++

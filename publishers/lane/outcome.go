@@ -30,6 +30,8 @@ func (m *Machine) Ack(now time.Time, o delivery.Outcome) {
 		m.once(now, it, o, probing)
 	case o.Kind == delivery.Unknown:
 		m.unknown(now, it, probing)
+	case o.Kind == delivery.Deferred:
+		m.deferred(now, it, o, probing)
 	case o.Scope == delivery.OfPublisher:
 		m.slowDown(now, o)
 		m.again(ln, it, time.Time{})
@@ -53,6 +55,7 @@ func (m *Machine) Ack(now time.Time, o delivery.Outcome) {
 // dropped.
 func (m *Machine) once(now time.Time, it *item, o delivery.Outcome, probing bool) {
 	switch {
+	case o.Kind == delivery.Deferred:
 	case o.Scope == delivery.OfPublisher:
 		m.slowDown(now, o)
 	case o.Kind == delivery.Rejected && o.Scope == delivery.OfDestination:
@@ -204,6 +207,15 @@ func (m *Machine) unknown(now time.Time, it *item, probing bool) {
 		return
 	}
 	m.block(it, due)
+}
+
+// deferred lets a delivery wait, parked, for the time that its publisher has named:
+// nothing failed, and nothing is known of its destination.
+func (m *Machine) deferred(now time.Time, it *item, o delivery.Outcome, probing bool) {
+	if probing {
+		m.breaker.Until = now.Add(m.policy.ProbeMin)
+	}
+	m.block(it, now.Add(max(m.floor(o.After), pauseMin)))
 }
 
 // block parks the head of a lane until it is due, and what waits behind it.

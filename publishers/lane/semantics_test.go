@@ -206,6 +206,52 @@ func TestLiveSubscriptionTriesOnceKeepsNothingAndCountsWhatItDrops(t *testing.T)
 	b.Resume()
 	b.take("l")
 	want(t, "picked", b.picked(), []string{"l/11"})
+	b.answer(delivery.Outcome{Kind: delivery.Deferred, After: time.Hour}, "l/11")
+	drops("what its publisher would have later", 1)
+}
+
+// TestDeliveryWhoseTimeHasNotComeHasNotFailed: more wait for their digest than may fail
+// in a row.
+func TestDeliveryWhoseTimeHasNotComeHasNotFailed(t *testing.T) {
+	t.Parallel()
+	notYet := delivery.Outcome{Kind: delivery.Deferred, Code: "digest", After: time.Hour}
+	var lanes, ids []string
+	for i := range 12 {
+		lanes, ids = append(lanes, fmt.Sprint("l", i)), append(ids, fmt.Sprint("l", i, "/", i))
+	}
+	p := lane.DefaultPolicy()
+	p.Schedule = p.Schedule[:1]
+	b := &bench{Machine: lane.New(p, lane.State{}, nil, noJitter), t: t, now: start}
+	b.take(lanes...)
+	b.answer(notYet, b.picked()...)
+	want(t, "breaker", b.Breaking(), false)
+	parked := b.Writes(100)
+	for _, w := range parked {
+		want(t, "kind", w.Kind, lane.Park)
+		b.Written(w.Parked.ID)
+	}
+	want(t, "cursor", b.cursor(), 12)
+
+	var kept []lane.Parked
+	for _, w := range parked {
+		kept = append(kept, w.Parked)
+	}
+	b.Machine = lane.New(p, b.State(), kept, noJitter)
+	b.take("l0")
+	want(t, "stored", b.stored(), []string{"park l0/12"})
+	want(t, "picked", b.picked(), nil)
+	want(t, "wait", b.wake(), time.Hour)
+	sends := b.Pick(b.now, 100, 1<<20)
+	want(t, "sent", len(sends), len(ids))
+	want(t, "attempt", sends[0].Attempt, 2)
+	b.answer(delivery.Outcome{Kind: delivery.Deferred}, sends[0].ID) // with no time
+	want(t, "wait at least", b.wake(), 200*time.Millisecond)
+	for _, s := range sends[1:] {
+		b.answer(ok, s.ID)
+	}
+	b.answer(ok, b.picked()...)
+	b.answer(ok, b.picked()...)
+	want(t, "tally", b.State().Tally, lane.Tally{Delivered: 13})
 }
 
 func TestPauseHoldsEverythingAndOutlivesTheMachine(t *testing.T) {
