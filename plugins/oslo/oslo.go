@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -40,17 +41,18 @@ func Priorities() []string {
 }
 
 // message is the inner object, its members in the order in which oslo.messaging
-// writes them. Listeners on RabbitMQ drop repeats by _unique_id; those on Kafka insist
-// on _context.
+// writes them. Listeners on RabbitMQ drop repeats by _unique_id. Those on Kafka insist
+// on _context; those on RabbitMQ put it together from members _context_<name>, which
+// wrap adds.
 type message struct {
-	MessageID   string          `json:"message_id"`
-	PublisherID string          `json:"publisher_id"`
-	EventType   string          `json:"event_type"`
-	Priority    string          `json:"priority"`
-	Payload     json.RawMessage `json:"payload"`
-	Timestamp   string          `json:"timestamp"`
-	UniqueID    string          `json:"_unique_id"`
-	Context     struct{}        `json:"_context"`
+	MessageID   string            `json:"message_id"`
+	PublisherID string            `json:"publisher_id"`
+	EventType   string            `json:"event_type"`
+	Priority    string            `json:"priority"`
+	Payload     json.RawMessage   `json:"payload"`
+	Timestamp   string            `json:"timestamp"`
+	UniqueID    string            `json:"_unique_id"`
+	Context     map[string]string `json:"_context"`
 }
 
 type envelope struct {
@@ -61,7 +63,8 @@ type envelope struct {
 // Encode makes a notification of an event that carries a change. The payload is the
 // change, published as <resource type>.<action> by publisher; what a service has said
 // without changing anything is passed on in its own words: its event type, publisher,
-// time and payload. A body of more than most bytes is made again without document and
+// time and payload. The event's attributes, such as change.MissedAttribute, are the
+// context that endpoints of listeners are called with. A body of more than most bytes is made again without document and
 // before, and marked as truncated.
 func Encode(ev *sdk.Event, publisher string, most int) (*Notification, error) {
 	var c change.Change
@@ -72,9 +75,11 @@ func Encode(ev *sdk.Event, publisher string, most int) (*Notification, error) {
 		MessageID: ev.ID, UniqueID: ev.DeliveryID, PublisherID: publisher,
 		EventType: c.Resource.Type + "." + string(c.Action),
 		Priority:  priority(c.Cause.Priority), Payload: ev.Data, Timestamp: timestamp(c.Time),
+		Context: context(ev.Attributes),
 	}
 	if c.Action == change.Event && c.Cause.EventType != "" && len(c.Document) > 0 {
 		m.EventType, m.Payload = c.Cause.EventType, c.Document
+		delete(m.Context, dataSchema) // which is that of a change
 		if c.Cause.PublisherID != "" {
 			m.PublisherID = c.Cause.PublisherID
 		}
@@ -85,6 +90,7 @@ func Encode(ev *sdk.Event, publisher string, most int) (*Notification, error) {
 	body, err := m.wrap()
 	if err != nil || len(body) > most {
 		c.Document, c.Before, c.Truncated = nil, nil, true
+		m.Context = context(ev.Attributes)
 		if m.Payload, err = encode(&c); err == nil {
 			body, err = m.wrap()
 		}
@@ -100,11 +106,34 @@ func Encode(ev *sdk.Event, publisher string, most int) (*Notification, error) {
 	}, nil
 }
 
+const dataSchema = "dataschema"
+
+// context is what a listener is told besides the notification: the attributes that
+// CloudEvents allows, whose names need no quoting anywhere.
+func context(attributes map[string]string) map[string]string {
+	allowed := map[string]string{}
+	for name, value := range attributes {
+		if name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == "" {
+			allowed[name] = value
+		}
+	}
+	return allowed
+}
+
 func (m *message) wrap() ([]byte, error) {
 	inner, err := encode(m)
 	if err != nil {
 		return nil, err
 	}
+	inner = inner[:len(inner)-1]
+	for _, name := range slices.Sorted(maps.Keys(m.Context)) {
+		value, err := encode(m.Context[name])
+		if err != nil {
+			return nil, err
+		}
+		inner = fmt.Appendf(inner, `,"_context_%s":%s`, name, value)
+	}
+	inner = append(inner, '}')
 	return encode(envelope{Version: "2.0", Message: string(inner)})
 }
 

@@ -98,6 +98,35 @@ func TestEventIsPassedOnInItsOwnWords(t *testing.T) {
 	}
 }
 
+func TestAttributesAreTheContextOfListeners(t *testing.T) {
+	for action, schema := range map[change.Action]string{change.Updated: change.DataSchema, change.Event: ""} {
+		ev := event(t, change.Change{
+			ID: "c", Action: action, Document: json.RawMessage(`{"usage":"` + strings.Repeat("x", 3000) + `"}`), Cause: change.Cause{EventType: "a.exists"},
+		})
+		ev.Attributes = map[string]string{"missed": `1:2-4,event:"<x>`, "dataschema": change.DataSchema, `Bad "Name`: "x", "": "x"}
+		for _, most := range []int{1 << 20, 2000} {
+			n, err := oslo.Encode(ev, "p", most)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]any{"missed": `1:2-4,event:"<x>`}
+			if schema != "" || most < 3000 { // then it is a change that is sent
+				want["dataschema"] = change.DataSchema
+			}
+			got := read(t, n.Body)
+			onRabbitMQ := map[string]any{} // as unpack_context of oslo.messaging makes it
+			for name, value := range got {
+				if name, ok := strings.CutPrefix(name, "_context_"); ok {
+					onRabbitMQ[name] = value
+				}
+			}
+			if !reflect.DeepEqual(got["_context"], any(want)) || !reflect.DeepEqual(onRabbitMQ, want) {
+				t.Errorf("%s in %d bytes: context %v on Kafka, %v on RabbitMQ, want %v", action, most, got["_context"], onRabbitMQ, want)
+			}
+		}
+	}
+}
+
 func TestPriorityIsOneThatListenersKnow(t *testing.T) {
 	for given, want := range map[string]string{
 		"": "info", "WARN": "warn", "warning": "warn", "Critical": "critical", "SAMPLE": "sample", "x.y": "info", "../../etc": "info",

@@ -38,6 +38,8 @@ type Change struct {
 	Time     time.Time
 	// Changed are the fields that differ, with how they were and are.
 	Changed []Field
+	// Attributes are those of the event: missed names changes that were given up on.
+	Attributes map[string]string
 	// Document is the whole resource; for an event, what its service said.
 	Document map[string]any
 }
@@ -111,11 +113,12 @@ func digest(parts ...string) string {
 func view(ev *sdk.Event) Change {
 	var c change.Change
 	if err := json.Unmarshal(ev.Data, &c); err != nil {
-		return Change{ID: ev.ID, Type: ev.Type, Resource: ev.Subject, Time: ev.Time}
+		return Change{ID: ev.ID, Type: ev.Type, Resource: ev.Subject, Time: ev.Time, Attributes: ev.Attributes}
 	}
 	v := Change{
 		ID: c.ID, Action: string(c.Action), Type: c.Resource.Type, Resource: c.Resource.ID, Href: c.Resource.Href,
 		Project: c.Project, Priority: c.Cause.Priority, Revision: c.Revision, Time: c.Time.UTC(),
+		Attributes: ev.Attributes,
 	}
 	now := map[string]json.RawMessage{}
 	if json.Unmarshal(c.Document, &now) == nil {

@@ -40,6 +40,7 @@ func named(t *testing.T, id, name string, at time.Time) *publisherv1.Delivery {
 	}
 	return &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
 		Id: id, Type: "org.fresnel.resource.updated", Subject: "OS::Nova::Server/" + id, ContentType: "application/json", Time: timestamppb.New(at),
+		Attributes: map[string]string{"missed": "L:1-2"},
 		Data: fmt.Appendf(nil, `{"id":%q,"action":"updated","resource":{"type":"OS::Nova::Server","id":"r-1","href":"/v1/r"},"revision":2,`+
 			`"time":"2026-11-20T08:14:02Z","project":"blue","changed":["flavor","name"],"before":{"name":"old"},`+
 			`"document":{"name":%s,"flavor":{"vcpus":2}},"cause":{"kind":"notification","priority":"ERROR"}}`, id, quoted),
@@ -89,7 +90,7 @@ func TestEachChangeIsAMailOverOneConnection(t *testing.T) {
 	if subject != "OS::Nova::Server web-é updated (ops)" {
 		t.Errorf("subject %q", subject)
 	}
-	for _, want := range []string{"flavor: {\"vcpus\":2}", "name: old -> web-é", "priority  ERROR", "/v1/r", "project   blue"} {
+	for _, want := range []string{"flavor: {\"vcpus\":2}", "name: old -> web-é", "priority  ERROR", "missed    L:1-2", "/v1/r", "project   blue"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %q in:\n%s", want, body)
 		}

@@ -25,6 +25,7 @@ const defaultBody = `{{range .Changes}}{{.Type}} {{.Resource}}{{if .Name}} ({{.N
 {{if .Project}}  project   {{.Project}}
 {{end}}{{if .Priority}}  priority  {{.Priority}}
 {{end}}{{if .Revision}}  revision  {{.Revision}}
+{{end}}{{with .Attributes.missed}}  missed    {{.}}
 {{end}}  see       {{.Href}}
   change    {{.ID}}
 {{range .Changed}}  {{.Name}}: {{if .Before}}{{.Before}} -> {{end}}{{or .After "(none)"}}

@@ -81,10 +81,14 @@ func TestEachPriorityIsATopicAndEachResourceAKey(t *testing.T) {
 			Message string `json:"oslo.message"`
 		}
 		var m struct {
-			ID string `json:"message_id"`
+			ID      string            `json:"message_id"`
+			Context map[string]string `json:"_context"`
 		}
 		if json.Unmarshal(r.Value, &envelope) != nil || json.Unmarshal([]byte(envelope.Message), &m) != nil {
 			t.Fatalf("record %s", r.Value)
+		}
+		if m.Context["missed"] != "L:1-2" {
+			t.Errorf("context %v", m.Context)
 		}
 		if (m.ID == "z") != (r.Topic == "fresnel.out.critical") || string(r.Key) != "T/"+m.ID[len(m.ID)-1:] {
 			t.Errorf("%s is in %s with key %s", m.ID, r.Topic, r.Key)

@@ -26,8 +26,65 @@ func publish(t *testing.T, c *client.Publisher, to *publisherv1.Destination) (ou
 
 func created(id string) *publisherv1.Delivery {
 	return &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
-		Id: id, Data: fmt.Appendf(nil, `{"id":%q,"action":"created"}`, id),
+		Id: id, Attributes: map[string]string{"missed": "L:1-2"}, Data: fmt.Appendf(nil, `{"id":%q,"action":"created"}`, id),
 	}}
+}
+
+func TestOnlyWhatTheBrokerConfirmedIsDelivered(t *testing.T) {
+	t.Parallel()
+	for does, want := range map[answer]string{
+		confirmed:  "delivered",
+		refused:    "retry nacked SCOPE_DELIVERY",
+		returned:   "retry unroutable SCOPE_DELIVERY",
+		unanswered: "retry timeout SCOPE_DELIVERY",
+		dropped:    "retry connection_lost SCOPE_DELIVERY",
+		tooLarge:   "rejected too_large SCOPE_DELIVERY",
+	} {
+		b := newBroker(t, func(m message) answer {
+			if strings.Contains(m.body, `\"odd\"`) {
+				return does
+			}
+			return confirmed
+		})
+		c := publishertest.Open(t, rabbitmq.Publisher, publishertest.Local)
+		to := &publisherv1.Destination{Uri: "amqp://" + b.addr}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		odd := created("odd")
+		odd.Event.Data = fmt.Appendf(nil, `{"id":"odd","action":"created","document":{"pad":"%s"}}`, strings.Repeat("x", smallest))
+		got := publishertest.Results(ctx, t, c, to, created("before"), odd)
+		cancel()
+		if before, is := publishertest.Outcome(got["before"]), publishertest.Outcome(got["odd"]); before != "delivered" || is != want {
+			t.Errorf("answer %d: %s after %s, want %s", does, is, before, want)
+		}
+		if again, message := publish(t, c, to); again != "delivered" {
+			t.Errorf("after answer %d: %s: %s", does, again, message)
+		}
+	}
+}
+
+func TestMessageIsANotificationWithWhatWasMissed(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t, nil)
+	c := publishertest.Open(t, rabbitmq.Publisher, publishertest.Local)
+	for range 2 {
+		if got, message := publish(t, c, &publisherv1.Destination{Uri: "amqp://" + b.addr, Options: map[string]string{"declare": "durable"}}); got != "delivered" {
+			t.Fatalf("%s: %s", got, message)
+		}
+	}
+	ms := b.got()
+	if len(ms) != 2 || ms[0] != ms[1] || ms[0].exchange != "openstack" || ms[0].key != "notifications.info" {
+		t.Fatalf("messages %+v", ms)
+	}
+	for part, want := range map[string]string{
+		ms[0].body: `\"_context_missed\":\"L:1-2\"`, ms[0].properties: "application/json", strings.Join(b.declared, " "): "openstack notifications.audit",
+	} {
+		if !strings.Contains(part, want) {
+			t.Errorf("no %s in %q", want, part)
+		}
+	}
+	if n := len(b.declared); n != 8 {
+		t.Errorf("%d declarations, want one of an exchange and 7 queues", n)
+	}
 }
 
 func TestDestinationsThatCannotWorkSaySo(t *testing.T) {

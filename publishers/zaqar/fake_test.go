@@ -45,6 +45,7 @@ type post struct {
 type posted struct {
 	Body struct {
 		SpecVersion string          `json:"specversion"`
+		Missed      string          `json:"missed"`
 		ID          string          `json:"id"`
 		Data        json.RawMessage `json:"data"`
 	} `json:"body"`
@@ -160,7 +161,7 @@ func (c *cloud) keystoneOptions() map[string]string {
 func event(id, data string) *publisherv1.Event {
 	return &publisherv1.Event{
 		Id: id, Type: "org.fresnel.resource.updated", Source: "/fresnel", Subject: "OS::Nova::Server/1", ContentType: "application/json",
-		Data: []byte(data), Attributes: map[string]string{"audience": "p1"},
+		Data: []byte(data), Attributes: map[string]string{"audience": "p1", "missed": "L:1-2"},
 	}
 }
 

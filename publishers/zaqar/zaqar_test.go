@@ -47,7 +47,7 @@ func TestEventsArePostedInOrderTwentyAtATime(t *testing.T) {
 	if diff := cmp.Diff([]int{20, 20, 5}, sizes); diff != "" {
 		t.Error(diff)
 	}
-	if m := c.posts[0].messages[0]; m.Body.SpecVersion != "1.0" || !strings.Contains(string(m.Body.Data), `"revision":7`) || m.TTL != nil {
+	if m := c.posts[0].messages[0]; m.Body.SpecVersion != "1.0" || m.Body.Missed != "L:1-2" || !strings.Contains(string(m.Body.Data), `"revision":7`) || m.TTL != nil {
 		t.Errorf("message = %+v", m)
 	}
 }
@@ -96,8 +96,9 @@ func checkThin(t *testing.T, c *cloud, id string) {
 				t.Fatal(err)
 			}
 			want := m.Body.ID == id
-			if ch.Truncated != want || (ch.Document == nil) != want || ch.Revision != 7 || ch.Resource.Href != "/v1/resources/OS::Nova::Server/1" {
-				t.Errorf("%s: %s", m.Body.ID, m.Body.Data)
+			if ch.Truncated != want || (ch.Document == nil) != want || ch.Revision != 7 || ch.Resource.Href != "/v1/resources/OS::Nova::Server/1" ||
+				m.Body.Missed != "L:1-2" {
+				t.Errorf("%s: missed %q, %s", m.Body.ID, m.Body.Missed, m.Body.Data)
 			}
 		}
 	}
