@@ -42,15 +42,18 @@ func (e *Engine) Resume(ctx context.Context, name string) error {
 	return s.durable(ctx)
 }
 
-// served finds a subscription that is loaded.
+// served finds a subscription that is loaded and that no other process has taken over.
 func (e *Engine) served(name string) (*subscription, error) {
 	s := e.find(name)
 	if s == nil {
 		return nil, fmt.Errorf("subscription %q: %w", name, ErrUnknown)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.heads == nil {
+	loaded := e.heads != nil
+	e.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !loaded || s.fenced || !e.valid() {
 		return nil, fmt.Errorf("subscription %q: %w", name, ErrElsewhere)
 	}
 	return s, nil
@@ -104,7 +107,7 @@ func (e *Engine) Redeliver(ctx context.Context, id string) error {
 	if err := json.Unmarshal(r.Value, &d); err != nil {
 		return fmt.Errorf("dead letter %q: %w", id, err)
 	}
-	if d.Kind != record.DeadDelivery || d.Headers[headerID] == nil {
+	if d.Kind != record.DeadDelivery || len(d.Headers[headerID]) == 0 {
 		return fmt.Errorf("dead letter %q holds no delivery: %w", id, ErrImpossible)
 	}
 	s, err := e.served(d.Subscription)

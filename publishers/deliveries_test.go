@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fresnel-search/fresnel/indexer/record"
 	"github.com/fresnel-search/fresnel/publishers"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 	"github.com/fresnel-search/fresnel/publishers/filter"
@@ -132,6 +133,37 @@ func TestMetricsTellSubscriptionsApartAndHowOldTheirLagIs(t *testing.T) {
 	if got["lag_changes"] != 2 || got["lag_seconds"] != 2 || got["settled_changes_total"] != 10 {
 		t.Errorf("series by metric: %v, want one for each subscription, and for each result", got)
 	}
+}
+
+// TestDeliveryWhoseBytesAreLostIsDeadForGood: nothing is left to deliver again.
+func TestDeliveryWhoseBytesAreLostIsDeadForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, all)
+		c.start()
+		defer c.stop()
+		c.to.set(func(delivery.Delivery) delivery.Outcome {
+			return delivery.Outcome{Kind: delivery.Retry, Code: "http_500"}
+		})
+		id := c.change("a")
+		pass(time.Second)
+		c.store.mu.Lock()
+		clear(c.store.tables["parked_deliveries"])
+		c.store.mu.Unlock()
+		c.to.set(nil)
+		c.to.forget()
+		pass(time.Hour)
+		if err := c.engine.RedeliverNow(t.Context(), "all", id); !errors.Is(err, publishers.ErrImpossible) {
+			t.Errorf("RedeliverNow() = %v", err)
+		}
+		next := c.change("a")
+		c.wantIDs("all", next)
+		if dead := c.store.table(record.DeadLetters); !slices.Equal(dead, []string{"delivery/all/" + id}) {
+			t.Errorf("dead letters: %v", dead)
+		}
+		if got := c.to.got["all"][0].Event.Attributes["missed"]; got != "1:1" {
+			t.Errorf("%s names %q, want the lost one", next, got)
+		}
+	})
 }
 
 func TestMistakesInWhatASubscriptionAsksForAreNamed(t *testing.T) {

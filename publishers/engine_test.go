@@ -416,6 +416,18 @@ func TestSubscriptionTakenOverByAnotherProcessStops(t *testing.T) {
 		if st := c.status("all"); st.Condition != publishers.Working {
 			t.Errorf("status of the second = %+v, want working", st)
 		}
+		c.to.set(func(delivery.Delivery) delivery.Outcome {
+			return delivery.Outcome{Kind: delivery.Rejected, Code: "http_400"}
+		})
+		id := c.change("a")
+		pass(cursorPace)
+		c.to.set(nil)
+		if err := first.RedeliverNow(t.Context(), "all", id); !errors.Is(err, publishers.ErrElsewhere) {
+			t.Errorf("RedeliverNow() by the first = %v", err)
+		}
+		if dead := c.store.table(record.DeadLetters); !slices.Equal(dead, []string{"delivery/all/" + id}) {
+			t.Errorf("dead letters: %v", dead)
+		}
 		stop()
 		firstCancel()
 		if err := <-firstStopped; err != nil {
