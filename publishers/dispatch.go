@@ -3,6 +3,7 @@ package publishers
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -193,9 +194,12 @@ func (c *call) end(err error) {
 	s.changed()
 }
 
+// text is an error fit for a record: plugins have a say in it.
 func text(err error) string {
 	if err == nil {
 		return "the publisher did not answer for the delivery"
 	}
-	return err.Error()
+	const longest = 512
+	s := err.Error()
+	return strings.ToValidUTF8(s[:min(len(s), longest)], "�")
 }

@@ -240,6 +240,13 @@ func (r *receiver) set(answer func(delivery.Delivery) delivery.Outcome) {
 	r.answer = answer
 }
 
+// fail makes no attempts any more, but says why; nil makes them again.
+func (r *receiver) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+}
+
 // slow changes how long attempts for a subscription take.
 func (r *receiver) slow(subscription string, d time.Duration) {
 	r.mu.Lock()

@@ -102,8 +102,14 @@ func TestLiveSubscriptionKeepsNothingAndCountsWhatItDrops(t *testing.T) {
 			c.change(fmt.Sprintf("b%d", i))
 		}
 		pass(time.Minute)
+		c.to.slow("all", 0)
+		c.to.fail(delivery.ErrUnavailable) // as while its plugin starts again
+		c.change("c")
+		pass(time.Minute)
+		c.to.fail(nil)
+		pass(time.Hour)
 		st := c.status("all")
-		if want := (lane.Tally{Delivered: 11, Dropped: 16}); st.Tally != want || st.Lag != 0 {
+		if want := (lane.Tally{Delivered: 11, Dropped: 17}); st.Tally != want || st.Lag != 0 {
 			t.Errorf("tally = %+v with lag %d, want %+v and none", st.Tally, st.Lag, want)
 		}
 		if floor := c.engine.Floor("fresnel.changes")(0); floor != -1 {
@@ -120,7 +126,7 @@ func TestLiveSubscriptionKeepsNothingAndCountsWhatItDrops(t *testing.T) {
 		if c.parked() != 0 || len(c.store.table(record.DeadLetters)) != 0 {
 			t.Errorf("%d parked, dead letters %v", c.parked(), c.store.table(record.DeadLetters))
 		}
-		if got := c.status("all").Tally; got.Dropped != 16 || got.Delivered != 12 {
+		if got := c.status("all").Tally; got.Dropped != 17 || got.Delivered != 12 {
 			t.Errorf("after a restart the tally is %+v", got)
 		}
 	})

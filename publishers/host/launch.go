@@ -110,10 +110,11 @@ func connectorConfig(cfg Config, s source, r *runner, out *output) *plugin.Clien
 }
 
 func dialOptions() []grpc.DialOption {
-	const message, window, connWindow, buffer = 4 << 20, 8 << 20, 16 << 20, 256 << 10
+	const message, headers, window, connWindow, buffer = 4 << 20, 16 << 10, 8 << 20, 16 << 20, 256 << 10
 	return []grpc.DialOption{
 		// go-plugin's own limit is 2 GiB.
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(message)),
+		grpc.WithMaxHeaderListSize(headers), // the text of an error is in one
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithWriteBufferSize(buffer), grpc.WithReadBufferSize(buffer),
 	}
