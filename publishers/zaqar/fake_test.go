@@ -53,8 +53,14 @@ type posted struct {
 }
 
 func newCloud(t *testing.T) *cloud {
+	c := unstarted(t)
+	c.Start()
+	return c
+}
+
+func unstarted(t *testing.T) *cloud {
 	c := &cloud{limit: 262144, lifetime: time.Hour}
-	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		zaqar, keystone := c.zaqar, c.keystone
 		c.mu.Unlock()
@@ -69,7 +75,7 @@ func newCloud(t *testing.T) *cloud {
 			c.post(t, w, r)
 		}
 	}))
-	t.Cleanup(c.Close)
+	t.Cleanup(func() { c.Close() })
 	return c
 }
 

@@ -16,9 +16,9 @@ import (
 
 // credentials are what a token is got for.
 type credentials struct {
-	options  Options
-	secret   sdk.Secret
-	outbound *sdk.Outbound
+	options Options
+	secret  sdk.Secret
+	do      sender
 }
 
 // token is a token of Keystone.
@@ -32,7 +32,7 @@ type token struct {
 // concurrent use; of several who need a token one gets it, and the others wait.
 type tokens struct {
 	mu   sync.Mutex
-	kept map[string]*kept // by the destination's fingerprint
+	kept map[string]*kept // by the destination's key
 }
 
 // kept is the token of one destination. Who holds the turn may use the rest.
@@ -94,7 +94,7 @@ func (c credentials) login(ctx context.Context) (token, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	resp, err := c.outbound.Do(req)
+	resp, err := c.do(req)
 	if err != nil || resp.StatusCode != http.StatusCreated {
 		var f *sdk.Failure
 		if !errors.As(sdk.FromHTTP(resp, err), &f) {

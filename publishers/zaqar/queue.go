@@ -30,7 +30,8 @@ const (
 
 // Options are the options of a destination. The secret named "secret" is the password,
 // the secret of the application credential, or for signed the JSON that Zaqar answered
-// to POST /v2/queues/NAME/share.
+// to POST /v2/queues/NAME/share. The secrets ca, client_cert and client_key are for
+// Zaqar and Keystone both.
 type Options struct {
 	Auth string `json:"auth" doc:"none, keystone or signed"`
 	// Project is the id of the project that the queue belongs to.
@@ -70,7 +71,7 @@ func (o *Options) Validate() error {
 
 func (o *Options) validateKeystone() error {
 	var errs []error
-	if u, err := url.Parse(o.AuthURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	if u, err := url.Parse(o.AuthURL); err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		errs = append(errs, errors.New("auth_url: must be a URL such as https://keystone.example.net/v3"))
 	}
 	if (o.Username == "") == (o.ApplicationCredential == "") {
@@ -84,21 +85,21 @@ func (o *Options) validateKeystone() error {
 
 // queue is a queue that may be posted to.
 type queue struct {
-	url      string // of its messages
-	project  string // that it belongs to
-	header   http.Header
-	signed   bool
-	renew    func(context.Context) error // gets a new token; nil if none is used
-	outbound *sdk.Outbound
+	url     string // of its messages
+	project string // that it belongs to
+	header  http.Header
+	signed  bool
+	renew   func(context.Context) error // gets a new token; nil if none is used
+	do      sender
 }
 
 // open gets everything ready to post to a destination.
-func (p *publisher) open(ctx context.Context, c *Config, d *sdk.Destination[Options]) (*queue, error) {
+func (p *publisher) open(ctx context.Context, d *sdk.Destination[Options], do sender) (*queue, error) {
 	base, path, err := parse(d.URI)
 	if err != nil {
 		return nil, err
 	}
-	q := &queue{url: base + path, project: d.Options.Project, outbound: &c.Outbound}
+	q := &queue{url: base + path, project: d.Options.Project, do: do}
 	q.header = http.Header{
 		"Accept": {"application/json"}, "Content-Type": {"application/json"}, "User-Agent": {"Fresnel"},
 		"Client-Id": {clientID(d)},
@@ -127,13 +128,13 @@ func (p *publisher) withToken(ctx context.Context, q *queue, d *sdk.Destination[
 		q.header["X-Auth-Token"] = []string{string(t.value.Reveal())}
 		return nil
 	}
-	login := credentials{options: d.Options, secret: d.Secrets["secret"], outbound: q.outbound}
-	t, err := p.tokens.get(ctx, d.Fingerprint, login, sdk.Secret{})
+	login := credentials{options: d.Options, secret: d.Secrets["secret"], do: q.do}
+	t, err := p.tokens.get(ctx, d.Key(), login, sdk.Secret{})
 	if err != nil {
 		return err
 	}
 	q.renew = func(ctx context.Context) error {
-		fresh, err := p.tokens.get(ctx, d.Fingerprint, login, t.value)
+		fresh, err := p.tokens.get(ctx, d.Key(), login, t.value)
 		if err != nil {
 			return err
 		}
@@ -194,15 +195,15 @@ var queuePath = regexp.MustCompile(`^(.*)(/v2/queues/[A-Za-z0-9_.-]{1,64})(/mess
 // parse takes the URI of a queue apart: Zaqar's address, and the path of the queue's
 // messages as Zaqar knows it.
 func parse(uri string) (base, path string, err error) {
-	u, err := url.Parse(strings.TrimPrefix(uri, schemePrefix))
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	u, err := url.Parse(uri)
+	if err != nil || !strings.HasPrefix(u.Scheme, schemePrefix) || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return "", "", errBadURL()
 	}
 	parts := queuePath.FindStringSubmatch(u.EscapedPath())
 	if parts == nil {
 		return "", "", errBadURL()
 	}
-	return u.Scheme + "://" + u.Host + parts[1], parts[2] + "/messages", nil
+	return strings.TrimPrefix(u.Scheme, schemePrefix) + "://" + u.Host + parts[1], parts[2] + "/messages", nil
 }
 
 // clientID is the UUID that a destination posts under: its own, or always the same one

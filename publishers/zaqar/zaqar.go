@@ -28,6 +28,8 @@ type Config struct {
 	Outbound sdk.Outbound `json:"outbound,omitzero" doc:"what may be connected to"`
 	// MaxPostBytes is Zaqar's [transport] max_messages_post_size: no request is larger.
 	MaxPostBytes int `json:"max_post_bytes,omitempty" doc:"max_messages_post_size of the Zaqar servers; 262144 if not given"`
+
+	clients sdk.Pool[*client] // of destinations that have certificates of their own
 }
 
 // Validate refuses a limit into which not even an event without content fits.
@@ -67,7 +69,12 @@ type publisher struct{ tokens *tokens }
 // request that came to nothing: what is left would fare no better.
 func (p *publisher) publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []*sdk.Event) []error {
 	errs := make([]error, len(evs))
-	q, err := p.open(ctx, c, d)
+	send, done, err := c.sender(ctx, d)
+	if err != nil {
+		return fill(errs, err)
+	}
+	defer done()
+	q, err := p.open(ctx, d, send)
 	if err != nil {
 		return fill(errs, err)
 	}
@@ -163,5 +170,5 @@ func (q *queue) try(ctx context.Context, body []byte) error {
 		return errBadURL()
 	}
 	req.Header = q.header.Clone()
-	return sdk.FromHTTP(q.outbound.Do(req)) //nolint:bodyclose // FromHTTP closes it
+	return sdk.FromHTTP(q.do(req)) //nolint:bodyclose // FromHTTP closes it
 }
