@@ -87,11 +87,12 @@ soak: ## the long forms of tests that `make test` has in short; takes an hour or
 		$(GO) test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) $$(dirname $$file) || exit 1; \
 	done
 
-proto: ## regenerate the plugin contract; needs protoc 3.21
+proto: ## regenerate the plugin contract, in Go and for the example in Python; needs protoc 3.21
 	@mkdir -p bin
 	$(GO) build -modfile=.tools/proto.mod -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	PATH="$(CURDIR)/bin:$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative \
 		plugins/publisherv1/publisher.proto
+	protoc -I plugins/publisherv1 --python_out=plugins/example/python publisher.proto
 
 golden: ## rewrite golden files and the README's example from what the code does now
 	$(GO) test ./indexer/catalog/... -run Golden -update
