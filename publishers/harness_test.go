@@ -197,6 +197,7 @@ type receiver struct {
 	answer func(d delivery.Delivery) delivery.Outcome // nil delivers everything
 	err    error                                      // of Publish, with no attempt made
 	delay  map[string]time.Duration                   // by subscription
+	down   map[string]delivery.Outcome                // of all attempts, by subscription
 }
 
 func (r *receiver) Plugin(string) publishers.Plugin { return r }
@@ -218,7 +219,9 @@ func (r *receiver) Publish(ctx context.Context, to delivery.Destination, ds []de
 	for _, d := range ds {
 		r.mu.Lock()
 		o := delivery.Outcome{Kind: delivery.Delivered}
-		if r.answer != nil {
+		if down, ok := r.down[to.Subscription]; ok {
+			o = down
+		} else if r.answer != nil {
 			o = r.answer(d)
 		}
 		if r.got == nil {
