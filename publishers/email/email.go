@@ -84,7 +84,7 @@ func publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []
 	var due []int
 	for i, ev := range evs {
 		if wait := d.Options.wait(ev, now); wait > 0 {
-			errs[i] = &sdk.Failure{Code: "digest", After: wait, Err: fmt.Errorf(
+			errs[i] = &sdk.Failure{Code: "digest", NotYet: true, After: wait, Err: fmt.Errorf(
 				"waits for the digest of %s", now.Add(wait).UTC().Format(time.DateTime))}
 			continue
 		}
@@ -103,15 +103,16 @@ func publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []
 }
 
 // wait is how long an event has to wait for its digest: until the time that it
-// happened in is over. What comes late, or has waited already, goes at once, whatever
-// the clock of its service says.
+// happened in is over. What comes late goes at once, and so does what cannot have
+// happened yet, whatever the clock of its service says: nothing waits for more than two
+// digests.
 func (o *Options) wait(ev *sdk.Event, now time.Time) time.Duration {
-	const waited = 2 // attempts, as a clock that is ahead may make it wait twice
-	if o.digest == 0 || ev.Attempt > waited {
+	if o.digest == 0 {
 		return 0
 	}
+	const ahead = 2 // a clock may be ahead a little at the end of the time
 	begin := now.Truncate(o.digest)
-	if ev.Time.Before(begin) {
+	if ev.Time.Before(begin) || !ev.Time.Before(begin.Add(ahead*o.digest)) {
 		return 0
 	}
 	return begin.Add(o.digest).Sub(now)
