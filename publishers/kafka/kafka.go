@@ -11,7 +11,9 @@ package kafka
 import (
 	"context"
 	"errors"
+	"maps"
 	"regexp"
+	"slices"
 
 	"github.com/segmentio/kafka-go"
 
@@ -85,36 +87,43 @@ func Publisher(version string) sdk.Publisher[Config, Options] {
 
 func publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []*sdk.Event) []error {
 	errs := make([]error, len(evs))
-	var messages []kafka.Message
-	var of []int // which event a message is of
+	topics := map[string][]int{} // the events that are for each
+	messages := make([]kafka.Message, len(evs))
 	for i, ev := range evs {
 		n, err := oslo.Encode(ev, or(d.Options.PublisherID, "fresnel"), maxBody)
 		if err != nil {
 			errs[i] = sdk.Reject(err)
 			continue
 		}
-		messages = append(messages, kafka.Message{
-			Topic: or(d.Options.Topic, "notifications") + "." + n.Priority, Key: []byte(n.Subject), Value: n.Body, Time: ev.Time,
-		})
-		of = append(of, i)
+		topic := or(d.Options.Topic, "notifications") + "." + n.Priority
+		messages[i] = kafka.Message{Topic: topic, Key: []byte(n.Subject), Value: n.Body, Time: ev.Time}
+		topics[topic] = append(topics[topic], i)
 	}
-	if len(messages) == 0 {
+	if len(topics) == 0 {
 		return errs
 	}
 	p, err := c.pool.Acquire(ctx, d.Key(), func(context.Context) (*producer, error) { return newProducer(&c.Outbound, d) })
-	if err == nil {
-		err = p.WriteMessages(ctx, messages...)
-		c.pool.Release(d.Key(), p, false)
+	if err != nil {
+		for i := range errs {
+			if errs[i] == nil {
+				errs[i] = outcome(ctx, err)
+			}
+		}
+		return errs
 	}
-	var each kafka.WriteErrors
-	several := errors.As(err, &each) && len(each) == len(of)
-	for m, i := range of {
-		switch {
-		case several:
-			errs[i] = outcome(ctx, each[m])
-		case err != nil:
-			errs[i] = outcome(ctx, err)
+	// One topic that is missing or forbidden must not spoil the others.
+	failed := false
+	for _, topic := range slices.Sorted(maps.Keys(topics)) {
+		of := topics[topic]
+		ms := make([]kafka.Message, len(of))
+		for m, i := range of {
+			ms[m] = messages[i]
+		}
+		for m, err := range p.write(ctx, ms) {
+			errs[of[m]] = outcome(ctx, err)
+			failed = failed || err != nil
 		}
 	}
+	c.pool.Release(d.Key(), p, failed && ctx.Err() != nil)
 	return errs
 }

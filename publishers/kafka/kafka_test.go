@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -25,13 +27,17 @@ func publish(t *testing.T, c *client.Publisher, to *publisherv1.Destination, pri
 	t.Helper()
 	var ds []*publisherv1.Delivery
 	for _, id := range ids {
-		ds = append(ds, &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
-			Id: id, Subject: "T/" + id[len(id)-1:], ContentType: "application/json", Attributes: map[string]string{"missed": "L:1-2"},
-			Data: fmt.Appendf(nil, `{"id":%q,"action":"updated","resource":{"type":"T"},"cause":{"priority":%q},"document":{"pad":"%s"}}`,
-				id, priority, strings.Repeat("x", 100)),
-		}})
+		ds = append(ds, change(id, priority))
 	}
 	return publishertest.Publish(t, c, to, ds...)
+}
+
+func change(id, priority string) *publisherv1.Delivery {
+	return &publisherv1.Delivery{DeliveryId: id, Attempt: 1, Event: &publisherv1.Event{
+		Id: id, Subject: "T/" + id[len(id)-1:], ContentType: "application/json", Attributes: map[string]string{"missed": "L:1-2"},
+		Data: fmt.Appendf(nil, `{"id":%q,"action":"updated","resource":{"type":"T"},"cause":{"priority":%q},"document":{"pad":"%s"}}`,
+			id, priority, strings.Repeat("x", 100)),
+	}}
 }
 
 func cluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
@@ -109,27 +115,31 @@ func refusing(t *testing.T, code *kerr.Error) string {
 	k := cluster(t)
 	k.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		k.KeepControl()
-		p := req.(*kmsg.ProduceRequest)
-		resp := p.ResponseKind().(*kmsg.ProduceResponse)
-		for _, rt := range p.Topics {
-			st := kmsg.NewProduceResponseTopic()
-			st.Topic = rt.Topic
-			for _, rp := range rt.Partitions {
-				sp := kmsg.NewProduceResponseTopicPartition()
-				sp.Partition, sp.ErrorCode = rp.Partition, code.Code
-				st.Partitions = append(st.Partitions, sp)
-			}
-			resp.Topics = append(resp.Topics, st)
-		}
-		return resp, nil, true
+		return refusal(req.(*kmsg.ProduceRequest), code), nil, true
 	})
 	return k.ListenAddrs()[0]
+}
+
+// refusal answers for everything in a request with an error.
+func refusal(p *kmsg.ProduceRequest, code *kerr.Error) kmsg.Response {
+	resp := p.ResponseKind().(*kmsg.ProduceResponse)
+	for _, rt := range p.Topics {
+		st := kmsg.NewProduceResponseTopic()
+		st.Topic = rt.Topic
+		for _, rp := range rt.Partitions {
+			sp := kmsg.NewProduceResponseTopicPartition()
+			sp.Partition, sp.ErrorCode = rp.Partition, code.Code
+			st.Partitions = append(st.Partitions, sp)
+		}
+		resp.Topics = append(resp.Topics, st)
+	}
+	return resp
 }
 
 func TestWhatABrokerRefusesIsNotDelivered(t *testing.T) {
 	for code, want := range map[*kerr.Error]string{
 		kerr.MessageTooLarge:          "rejected too_large SCOPE_DELIVERY",
-		kerr.TopicAuthorizationFailed: "retry access_refused SCOPE_DESTINATION",
+		kerr.TopicAuthorizationFailed: "retry access_refused SCOPE_DELIVERY",
 		kerr.NotEnoughReplicas:        "retry not_enough_replicas SCOPE_DESTINATION",
 		kerr.KafkaStorageError:        "retry broker SCOPE_DELIVERY",
 	} {
@@ -137,6 +147,82 @@ func TestWhatABrokerRefusesIsNotDelivered(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %s, want %s", code.Message, got, want)
 		}
+	}
+}
+
+func TestMessagesThatAreTooLargeTogetherGoOneByOne(t *testing.T) {
+	t.Parallel()
+	const most = 3000
+	k := cluster(t, kfake.DefaultNumPartitions(1))
+	k.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		k.KeepControl()
+		for _, rt := range req.(*kmsg.ProduceRequest).Topics {
+			for _, rp := range rt.Partitions {
+				if len(rp.Records) > most {
+					return refusal(req.(*kmsg.ProduceRequest), kerr.MessageTooLarge), nil, true
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	large := change("large-z", "")
+	large.Event.Data = fmt.Appendf(nil, `{"id":"large-z","action":"updated","document":{"pad":%q}}`, strings.Repeat("x", most))
+	ds := []*publisherv1.Delivery{large}
+	for i := range 20 {
+		ds = append(ds, change(fmt.Sprintf("%02d-%c", i, 'a'+i%7), ""))
+	}
+	c := publishertest.Open(t, kafka.Publisher, publishertest.Local)
+	for id, got := range publishertest.Publish(t, c, &publisherv1.Destination{Uri: "kafka://" + k.ListenAddrs()[0]}, ds...) {
+		want := "delivered"
+		if id == "large-z" {
+			want = "rejected too_large SCOPE_DELIVERY"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", id, got, want)
+		}
+	}
+	if n := len(read(t, k, 20, "notifications.info")); n != 20 {
+		t.Errorf("%d messages, want 20", n)
+	}
+}
+
+func TestTopicThatIsForbiddenSpoilsNoOther(t *testing.T) {
+	t.Parallel()
+	k := cluster(t)
+	k.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		k.KeepControl()
+		if p := req.(*kmsg.ProduceRequest); p.Topics[0].Topic == "notifications.critical" {
+			return refusal(p, kerr.TopicAuthorizationFailed), nil, true
+		}
+		return nil, nil, false
+	})
+	c := publishertest.Open(t, kafka.Publisher, publishertest.Local)
+	got := publishertest.Publish(t, c, &publisherv1.Destination{Uri: "kafka://" + k.ListenAddrs()[0]},
+		change("1", "info"), change("2", "critical"), change("3", "warn"))
+	if got["1"] != "delivered" || got["2"] != "retry access_refused SCOPE_DELIVERY" || got["3"] != "delivered" {
+		t.Error(got)
+	}
+}
+
+func TestAttemptThatIsGivenUpLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	left := make(chan struct{}, 100)
+	silent := publishertest.Serve(t, func(c net.Conn) {
+		_, _ = io.Copy(io.Discard, c)
+		left <- struct{}{}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	to := &publisherv1.Destination{Uri: "kafka://" + silent}
+	r := publishertest.Results(ctx, t, publishertest.Open(t, kafka.Publisher, publishertest.Local), to, change("1", ""))["1"]
+	if got := publishertest.Outcome(r); !strings.HasPrefix(got, "retry ") {
+		t.Error(got)
+	}
+	const before = 2 * time.Second // the client's own time is over
+	select {
+	case <-left:
+	case <-time.After(before):
+		t.Errorf("%s after the attempt it still holds a connection", before)
 	}
 }
 

@@ -20,15 +20,48 @@ import (
 
 // producer is a client of one destination.
 type producer struct {
-	*kafka.Writer
+	together  *kafka.Writer
+	alone     *kafka.Writer // puts no two messages into one request
 	transport *kafka.Transport
+	wires     *wires
 }
 
-// Close ends its connections.
+// Close breaks its connections off, so that nothing of an attempt that was given up is
+// written later, behind what was written since.
 func (p *producer) Close() error {
-	err := p.Writer.Close()
+	p.wires.cut()
+	err := errors.Join(p.together.Close(), p.alone.Close())
 	p.transport.CloseIdleConnections()
 	return err
+}
+
+// write writes messages of one topic and returns what became of each. Brokers measure
+// what comes in one request: what is too large together is sent again one by one.
+func (p *producer) write(ctx context.Context, messages []kafka.Message) []error {
+	errs := results(p.together.WriteMessages(ctx, messages...), len(messages))
+	for i, err := range errs {
+		if len(messages) > 1 && tooLarge(err) {
+			errs[i] = results(p.alone.WriteMessages(ctx, messages[i]), 1)[0]
+		}
+	}
+	return errs
+}
+
+// results is the error of a writer for each of n messages.
+func results(err error, n int) []error {
+	var each kafka.WriteErrors
+	if errors.As(err, &each) && len(each) == n {
+		return each
+	}
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+func tooLarge(err error) bool {
+	return errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge)
 }
 
 func badDestination(text string) error {
@@ -45,7 +78,8 @@ func newProducer(out *sdk.Outbound, d *sdk.Destination[Options]) (*producer, err
 		return nil, badDestination("the destination has a password in it; give it as the subscription's secret")
 	}
 	const idle, metadata, patience = time.Minute, 30 * time.Second, 5 * time.Second
-	t := &kafka.Transport{ClientID: "fresnel-publisher", Dial: out.DialContext, DialTimeout: patience, IdleTimeout: idle, MetadataTTL: metadata}
+	w := &wires{open: map[*wire]bool{}}
+	t := &kafka.Transport{ClientID: "fresnel-publisher", Dial: w.dialer(out), DialTimeout: patience, IdleTimeout: idle, MetadataTTL: metadata}
 	if strings.EqualFold(u.Scheme, "kafkas") {
 		if t.TLS, err = sdk.TLS(d.Secrets); err != nil {
 			return nil, err
@@ -73,12 +107,16 @@ func newProducer(out *sdk.Outbound, d *sdk.Destination[Options]) (*producer, err
 	// A batch is what was handed over at once: nothing else is waited for. The host
 	// retries; one attempt more is made here where a partition has a new leader.
 	const wait, attempts, pause = time.Millisecond, 2, 100 * time.Millisecond
-	return &producer{transport: t, Writer: &kafka.Writer{
-		Addr: kafka.TCP(brokers...), Transport: t, Balancer: &kafka.Murmur2Balancer{Consistent: true},
-		RequiredAcks: kafka.RequireAll, Compression: codecs()[d.Options.Compression], AllowAutoTopicCreation: true,
-		BatchTimeout: wait, BatchSize: 1000, BatchBytes: maxBody + 1024, MaxAttempts: attempts,
-		WriteBackoffMin: pause, WriteBackoffMax: pause, WriteTimeout: patience, ReadTimeout: patience,
-	}}, nil
+	writer := func(size int) *kafka.Writer {
+		return &kafka.Writer{
+			Addr: kafka.TCP(brokers...), Transport: t, Balancer: &kafka.Murmur2Balancer{Consistent: true},
+			RequiredAcks: kafka.RequireAll, Compression: codecs()[d.Options.Compression], AllowAutoTopicCreation: true,
+			BatchTimeout: wait, BatchSize: size, BatchBytes: maxBody + 1024, MaxAttempts: attempts,
+			WriteBackoffMin: pause, WriteBackoffMax: pause, WriteTimeout: patience, ReadTimeout: patience,
+		}
+	}
+	const many = 1000
+	return &producer{together: writer(many), alone: writer(1), transport: t, wires: w}, nil
 }
 
 type mechanism func(user, password string) (sasl.Mechanism, error)
@@ -110,12 +148,14 @@ func outcome(ctx context.Context, err error) error {
 	f := &sdk.Failure{Code: "broker", Err: e}
 	is := func(these ...kafka.Error) bool { return slices.Contains(these, e) }
 	switch {
-	case is(kafka.MessageSizeTooLarge, kafka.RecordListTooLarge):
+	case tooLarge(e):
 		f.Code, f.Final = "too_large", true
-	case is(kafka.SASLAuthenticationFailed, kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedSASLMechanism):
+	case is(kafka.SASLAuthenticationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedSASLMechanism):
 		f.Code, f.Destination = "access_refused", true
+	case is(kafka.TopicAuthorizationFailed): // the topics of other priorities may do
+		f.Code = "access_refused"
 	case is(kafka.UnknownTopicOrPartition, kafka.InvalidTopic):
-		f.Code, f.Destination = "no_topic", true
+		f.Code = "no_topic"
 	case is(kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend):
 		f.Code, f.Destination = "not_enough_replicas", true
 	}
