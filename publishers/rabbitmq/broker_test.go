@@ -41,8 +41,9 @@ const (
 	refused          // basic.nack
 	returned         // no queue wants it
 	unanswered
-	dropped  // the connection ends
-	tooLarge // the channel ends, as RabbitMQ ends it for its max_message_size
+	dropped   // the connection ends
+	forbidden // the channel ends, with words of the broker
+	tooLarge  // the channel ends, as RabbitMQ ends it for its max_message_size
 )
 
 func newBroker(t *testing.T, does func(message) answer) *broker {
@@ -198,6 +199,8 @@ func (l *link) published(channel uint16) bool {
 	case tooLarge:
 		text := fmt.Sprintf("PRECONDITION_FAILED - message size %d is larger than configured max size %d", len(m.body), smallest)
 		l.say(channel, channelClose, []byte{1, 150}, short(text), make([]byte, 4))
+	case forbidden:
+		l.say(channel, channelClose, []byte{1, 147}, short("ACCESS_REFUSED - canary"), make([]byte, 4))
 	case unanswered:
 	case dropped:
 		return false

@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 
@@ -155,7 +156,8 @@ func (ch *channel) unrouted(ns []*oslo.Notification) []bool {
 	return which
 }
 
-// outcome makes an outcome of an error of the library, or of the network.
+// outcome makes an outcome of an error of the library, or of the network. The broker's
+// words are left out: whoever it is, they are not for our logs.
 func outcome(err error) error {
 	if _, ok := errors.AsType[*sdk.Failure](err); ok {
 		return err
@@ -164,15 +166,17 @@ func outcome(err error) error {
 	if !ok {
 		return sdk.FromNetwork(err)
 	}
-	f := &sdk.Failure{Code: "connection_lost", Err: err}
+	f := &sdk.Failure{Code: "connection_lost"}
+	why := "the connection, or its channel, has ended"
 	switch e.Code {
 	case amqp.AccessRefused, amqp.NotAllowed:
-		f.Code, f.Destination = "access_refused", true
+		f.Code, f.Destination, why = "access_refused", true, "the broker refuses user, password, virtual host or exchange"
 	case amqp.NotFound:
-		f.Code, f.Destination = "not_found", true
+		f.Code, f.Destination, why = "not_found", true, "the broker has no such exchange or virtual host"
 	case amqp.PreconditionFailed:
-		f.Code, f.Destination = "precondition_failed", true
+		f.Code, f.Destination, why = "precondition_failed", true, "the broker refuses what was asked for"
 	}
+	f.Err = fmt.Errorf("%s: AMQP status %d", why, e.Code)
 	return f
 }
 

@@ -38,6 +38,7 @@ func TestOnlyWhatTheBrokerConfirmedIsDelivered(t *testing.T) {
 		returned:   "retry unroutable SCOPE_DELIVERY",
 		unanswered: "retry timeout SCOPE_DELIVERY",
 		dropped:    "retry connection_lost SCOPE_DELIVERY",
+		forbidden:  "retry access_refused SCOPE_DESTINATION",
 		tooLarge:   "rejected too_large SCOPE_DELIVERY",
 	} {
 		b := newBroker(t, func(m message) answer {
@@ -55,6 +56,9 @@ func TestOnlyWhatTheBrokerConfirmedIsDelivered(t *testing.T) {
 		cancel()
 		if before, is := publishertest.Outcome(got["before"]), publishertest.Outcome(got["odd"]); before != "delivered" || is != want {
 			t.Errorf("answer %d: %s after %s, want %s", does, is, before, want)
+		}
+		if strings.Contains(got["odd"].String(), "canary") {
+			t.Errorf("it repeats the broker's words: %v", got["odd"])
 		}
 		if again, message := publish(t, c, to); again != "delivered" {
 			t.Errorf("after answer %d: %s: %s", does, again, message)
