@@ -2,6 +2,7 @@ package email
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -48,8 +49,8 @@ type Change struct {
 type Field struct{ Name, Before, After string }
 
 // compose makes the mails of the events that are due, and says which events each of
-// them is of.
-func compose(d *sdk.Destination[Options], evs []*sdk.Event, due []int) (mails []*mail.Msg, of [][]int) {
+// them is of. It ends with the context, maybe before there are all.
+func compose(ctx context.Context, d *sdk.Destination[Options], evs []*sdk.Event, due []int) (mails []*mail.Msg, of [][]int) {
 	if d.Options.digest > 0 {
 		if len(due) > 0 {
 			of = [][]int{due}
@@ -59,7 +60,10 @@ func compose(d *sdk.Destination[Options], evs []*sdk.Event, due []int) (mails []
 			of = append(of, []int{i})
 		}
 	}
-	for _, which := range of {
+	for n, which := range of {
+		if ctx.Err() != nil { // templates can take their time
+			return mails, of[:n]
+		}
 		m := Mail{Subscription: d.Subscription, Count: len(which)}
 		var ids []string
 		for _, i := range which {
@@ -81,7 +85,7 @@ func message(d *sdk.Destination[Options], m *Mail, ids []string) *mail.Msg {
 	msg.ToMailAddress(o.to...)
 	msg.Subject(line(subject))
 	msg.SetDate()
-	_, domain, _ := strings.Cut(o.from.Address, "@")
+	domain := o.from.Address[strings.LastIndex(o.from.Address, "@")+1:]
 	msg.SetMessageIDWithValue(messageID(ids, domain))
 	if m.Count == 1 { // programs put the mails of one resource together
 		msg.SetGenHeader(mail.HeaderReferences, "<"+digest(m.Changes[0].Type, m.Changes[0].Resource)+".resource@"+domain+">")

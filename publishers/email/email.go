@@ -90,7 +90,13 @@ func publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []
 		}
 		due = append(due, i)
 	}
-	mails, of := compose(d, evs, due)
+	mails, of := compose(ctx, d, evs, due)
+	if err := ctx.Err(); err != nil {
+		for _, i := range due {
+			errs[i] = err
+		}
+		return errs
+	}
 	if len(mails) == 0 {
 		return errs
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"mime/quotedprintable"
+	"net"
 	"net/mail"
 	"slices"
 	"strings"
@@ -201,6 +202,10 @@ func TestAnswersFollowTheContract(t *testing.T) {
 			t.Errorf("%s %s: %s, want %s", c.command, c.answer, got, c.want)
 		}
 	}
+	other := &post{addr: publishertest.Serve(t, func(c net.Conn) { _, _ = io.WriteString(c, "+OK canary\r\n") })}
+	if got := publish(t, publishertest.Open(t, email.Publisher, publishertest.Local), to(other), named(t, "1", "x", time.Now()))["1"]; got != "retry no_smtp SCOPE_DESTINATION" {
+		t.Errorf("another service: %s", got)
+	}
 	p := newPost(t)
 	d := to(p, "starttls", "required")
 	if got := publish(t, publishertest.Open(t, email.Publisher, publishertest.Local), d, named(t, "1", "x", time.Now()))["1"]; got != "retry no_starttls SCOPE_DESTINATION" {
@@ -251,14 +256,16 @@ func TestTemplatesThatGoWrongEndSoonAndTheMailIsSent(t *testing.T) {
 		"{{range $.Changes}}{{range 100000}}{{range 100000}}{{end}}{{end}}{{end}}",
 		"{{range 10000}}" + strings.Repeat("x", 1000) + "{{end}}",
 		"{{index .Changes 7}}", "{{.Nothing}}",
+		// Few rounds, each of which takes long.
+		"{{range 40000}}" + strings.Repeat("{{$x := upper (index (index $.Changes 0).Document `name`)}}", 200) + "{{end}}",
 	} {
 		p.raw = nil
 		begin := time.Now()
-		if got := publish(t, c, to(p, "body", body), named(t, "1", "web", begin))["1"]; got != "delivered" {
+		if got := publish(t, c, to(p, "body", body), named(t, "1", "web"+strings.Repeat("x", 1000), begin))["1"]; got != "delivered" {
 			t.Fatalf("%s: %s", body, got)
 		}
 		_, sent := text(t, p.mails(t)[0])
-		if !strings.HasPrefix(sent, "The template failed: ") || !strings.Contains(sent, "(web)") || len(sent) > 2000 {
+		if !strings.HasPrefix(sent, "The template failed: ") || !strings.Contains(sent, "(webxxx") || len(sent) > 6000 {
 			t.Errorf("%s: %.300s", body, sent)
 		}
 		if took := time.Since(begin); took > 10*time.Second {

@@ -144,7 +144,10 @@ func refused(err error) error {
 		return f
 	}
 	text := err.Error()
+	_, odd := errors.AsType[textproto.ProtocolError](err)
 	switch {
+	case odd: // which holds what the server said
+		f.Code, f.Err = "no_smtp", errors.New("what answers there does not speak SMTP")
 	case strings.Contains(text, "does not support STARTTLS"):
 		f.Code, f.Err = "no_starttls", errors.New("the server offers no STARTTLS; the option starttls would have to allow that")
 	case strings.Contains(text, "SMTP A"): // AUTH or Auth: the library has no types for these

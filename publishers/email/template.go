@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/template"
 	"text/template/parse"
+	"time"
 )
 
 // What a template may be and do: it comes from outside, and package template itself
@@ -15,6 +16,7 @@ const (
 	maxTemplate = 16 << 10  // bytes of its text
 	maxOutput   = 256 << 10 // bytes that it writes
 	maxSteps    = 50_000    // rounds of all its loops
+	maxTime     = time.Second
 )
 
 const defaultSubject = `{{if eq .Count 1}}{{with index .Changes 0}}{{.Type}} {{or .Name .Resource}} {{.Action}}{{end}}` +
@@ -46,7 +48,7 @@ func newTexts(subject, body string) (texts, error) {
 	}
 	var errs []error
 	for name, text := range map[string]string{"subject": t.subject, "body": t.body} {
-		if _, err := compile(text, new(int)); err != nil {
+		if _, err := compile(text, &work{}); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
@@ -78,8 +80,7 @@ func (t texts) write(m *Mail) (subject, body string) {
 
 // execute returns what was written until it ended, or failed.
 func execute(text string, m *Mail) (string, error) {
-	steps := 0
-	t, err := compile(text, &steps)
+	t, err := compile(text, &work{until: time.Now().Add(maxTime)})
 	if err != nil {
 		return "", err
 	}
@@ -100,20 +101,28 @@ func (l *limited) Write(b []byte) (int, error) {
 	return l.Builder.Write(b)
 }
 
+// work is what a template has done, and until when it may.
+type work struct {
+	steps int
+	until time.Time
+}
+
+// step is called in every round of a loop.
+func (w *work) step() (string, error) {
+	if w.steps++; w.steps > maxSteps || time.Now().After(w.until) {
+		return "", errors.New("its loops go round too often, or take too long")
+	}
+	return "", nil
+}
+
 // compile parses a template in which every round of a loop counts. Definitions are
 // refused, as they could call themselves, and so are the functions that make texts of
 // any length.
-func compile(text string, steps *int) (*template.Template, error) {
+func compile(text string, w *work) (*template.Template, error) {
 	if len(text) > maxTemplate {
 		return nil, fmt.Errorf("is longer than %d bytes", maxTemplate)
 	}
-	count := func() (string, error) {
-		if *steps++; *steps > maxSteps {
-			return "", errors.New("its loops go round too often")
-		}
-		return "", nil
-	}
-	funcs := template.FuncMap{"step": count, "upper": strings.ToUpper, "lower": strings.ToLower}
+	funcs := template.FuncMap{"step": w.step, "upper": strings.ToUpper, "lower": strings.ToLower}
 	t, err := template.New("mail").Option("missingkey=zero").Funcs(funcs).Parse(text)
 	if err != nil {
 		return nil, err
