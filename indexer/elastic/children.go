@@ -89,17 +89,8 @@ func (s *Store) page(ctx context.Context, slug string, refresh bool, body object
 
 func (s *Store) searchOnce(ctx context.Context, ix *index, refresh bool, body []byte) ([]byte, error) {
 	if refresh {
-		answer, err := s.c.do(ctx, esapi.IndicesRefreshRequest{Index: []string{ix.read}})
-		if err != nil {
+		if err := s.refreshes.do(ctx, ix.read, s.refresh); err != nil {
 			return nil, err
-		}
-		var shards struct {
-			Shards struct {
-				Failed int `json:"failed"`
-			} `json:"_shards"`
-		}
-		if err := json.Unmarshal(answer, &shards); err != nil || shards.Shards.Failed > 0 {
-			return nil, fmt.Errorf("refresh of %s: %d shards failed", ix.name, shards.Shards.Failed)
 		}
 	}
 	return s.c.do(ctx, esapi.SearchRequest{

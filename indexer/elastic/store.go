@@ -35,7 +35,8 @@ type Store struct {
 	log     *slog.Logger
 	onStep  func(*record.Reindex) // of tests: called at each step of a reindex
 
-	searches searches
+	searches  searches
+	refreshes refreshes
 }
 
 // Open connects, checks that the server is what the configuration says, and creates

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"maps"
 	"slices"
@@ -261,15 +262,14 @@ func (f *follower) write(ctx context.Context, byReader map[resource.Principal][]
 	return nil
 }
 
-// due picks about one of thirty records, after which a reader's old ones are dropped:
-// so nobody has to count, and the reader has hardly ever much more than it keeps.
+// due picks about one of two hundred records, after which a reader's old ones are dropped:
+// so nobody has to count, and a reader has some hundreds at most. More often would be a
+// load on the store, since that is a scan.
 func due(r record.Record) bool {
-	const oneOf = 30
-	sum := 0
-	for _, b := range []byte(r.Key) {
-		sum += int(b)
-	}
-	return sum%oneOf == 0
+	const oneOf = 200
+	h := fnv.New32a()
+	h.Write([]byte(r.Key))
+	return h.Sum32()%oneOf == 0
 }
 
 // trim drops what a reader has beyond what is kept.
