@@ -2,9 +2,10 @@
 // to a file (file:///var/log/changes.jsonl, appended to), or to Fresnel's own log
 // (log:stderr).
 //
-// It is for trying things out, for tests and for log shippers; it rotates nothing.
-// Its invariant: a line is written with one write, so lines of several writers never
-// mix. Only operators may name its destinations, as it writes where they say with the
+// It is for trying things out, for tests and for log shippers; it rotates nothing, and
+// leaves it to the system when a line is safe from a loss of power. Its invariant: lines
+// are written with one write, so those of several writers never mix, and one that a full
+// disk has torn never runs into the next. Only operators may name its destinations, as it writes where they say with the
 // rights of the process.
 package log
 
@@ -18,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/fresnel-search/fresnel/plugins/sdk"
@@ -70,20 +72,45 @@ func publish(ctx context.Context, _ *config, d *sdk.Destination[struct{}], evs [
 	case u.Scheme != "file" || (u.Host != "" && u.Host != "localhost") || !filepath.IsAbs(u.Path):
 		return all(sdk.Gone(errors.New("the destination is not of the form file:///path or log:stderr")), len(evs))
 	}
-	if err := appendTo(u.Path, lines.Bytes()); err != nil {
+	if err := appendTo(ctx, u.Path, lines.Bytes()); err != nil {
 		return all(sdk.RetryDestination(err), len(evs))
 	}
 	return nil
 }
 
-func appendTo(path string, lines []byte) error {
+// appendTo waits for nobody: not for somebody to read a pipe, nor beyond ctx.
+func appendTo(ctx context.Context, path string, lines []byte) error {
 	const mode = 0o640
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, mode)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, mode)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
+	if end, ok := ctx.Deadline(); ok {
+		if err := f.SetWriteDeadline(end); err != nil && !errors.Is(err, os.ErrNoDeadline) { // a file has none, and needs none
+			return errors.Join(err, f.Close())
+		}
+	}
+	if torn(f) {
+		lines = append([]byte{'\n'}, lines...)
+	}
 	_, err = f.Write(lines)
 	return errors.Join(err, f.Close())
+}
+
+// torn reports whether the last line of a file has no end.
+func torn(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	r, err := os.Open(f.Name())
+	if err != nil {
+		return false // it is ours to write only
+	}
+	defer r.Close()
+	last := make([]byte, 1)
+	_, err = r.ReadAt(last, info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 func say(ctx context.Context, subscription string, evs []*sdk.Event) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/fresnel-search/fresnel/plugins/publishertest"
@@ -54,6 +55,29 @@ func TestEachDeliveryIsOneLine(t *testing.T) {
 		if err := json.Unmarshal(l.Event, &ev); err != nil || ev.Data.N != 1 || ev.Missed != "L:1-2" || ev.ID != "e"+l.DeliveryID {
 			t.Errorf("event %s: %v", l.Event, err)
 		}
+	}
+}
+
+func TestLineThatWasTornSpoilsNoOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.jsonl")
+	if err := os.WriteFile(path, []byte(`{"delivery_id":"torn by a full di`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, "file://"+path, "1")
+	publish(t, "file://"+path, "2")
+	b, err := os.ReadFile(path)
+	if lines := strings.Split(string(b), "\n"); err != nil || len(lines) != 4 || !json.Valid([]byte(lines[1])) || !json.Valid([]byte(lines[2])) {
+		t.Errorf("%s, %v", b, err)
+	}
+}
+
+func TestPipeThatNobodyReadsHoldsNothingUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip(err)
+	}
+	if r := publish(t, "file://"+path, "1")["1"]; r.GetRetry().GetCode() != "destination" {
+		t.Errorf("result = %v", r)
 	}
 }
 
