@@ -32,7 +32,7 @@ type Options struct {
 
 // Validate reads the options and reports what is wrong with them.
 func (o *Options) Validate() error {
-	const most, longest = 20, 4096
+	const most = 20
 	var errs []error
 	if !slices.Contains([]string{"", structured, binary, batch}, o.Mode) {
 		errs = append(errs, errors.New("mode: is none of structured, binary, batch"))
@@ -44,7 +44,7 @@ func (o *Options) Validate() error {
 		switch {
 		case !isToken(name) || reserved(name):
 			errs = append(errs, fmt.Errorf("headers: %q cannot be set", name))
-		case len(value) > longest || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		case !isValue(value):
 			errs = append(errs, fmt.Errorf("headers: the value of %s cannot be sent", name))
 		}
 	}
@@ -61,6 +61,12 @@ func isToken(name string) bool {
 	const token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	const longest = 100
 	return name != "" && len(name) <= longest && strings.Trim(name, token) == ""
+}
+
+// isValue reports whether a text can be the value of a header.
+func isValue(s string) bool {
+	const longest = 4096
+	return len(s) <= longest && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
 // reserved reports headers that say where a request goes, how long it is, what it

@@ -19,6 +19,9 @@ var (
 		Code: "bad_secret", Final: true, Destination: true,
 		Err: errors.New("the secret is neither whsec_ nor whsk_ followed by base64 of a key"),
 	}
+	errBadAuthorization = &sdk.Failure{
+		Code: "bad_secret", Final: true, Destination: true, Err: errors.New("the secret authorization cannot be sent as a header"),
+	}
 	errNoSecret = &sdk.Failure{
 		Code: "no_secret", Final: true, Destination: true,
 		Err: errors.New("the destination has no secret and require_secret is set"),

@@ -38,6 +38,14 @@ type Config struct {
 	clients sdk.Pool[*client] // of destinations that have certificates of their own
 }
 
+// Validate refuses a header that cannot be sent.
+func (c *Config) Validate() error {
+	if !isValue(c.UserAgent) {
+		return errors.New("user_agent: cannot be sent as a header")
+	}
+	return nil
+}
+
 // Main serves the publisher; see sdk.Main.
 func Main(version string) { sdk.Main(Publisher(version)) }
 
@@ -139,7 +147,11 @@ func post(ctx context.Context, c *Config, d *sdk.Destination[Options], r request
 		req.Header.Set(name, value)
 	}
 	if s := d.Secrets["authorization"]; !s.Empty() {
-		req.Header.Set("Authorization", strings.TrimSpace(string(s.Reveal())))
+		value := strings.TrimSpace(string(s.Reveal()))
+		if !isValue(value) {
+			return errBadAuthorization
+		}
+		req.Header.Set("Authorization", value)
 	}
 	req.Header.Set("Webhook-Id", r.id)
 	req.Header.Set("Webhook-Timestamp", timestamp)

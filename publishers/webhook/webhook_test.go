@@ -153,6 +153,17 @@ func TestBadSecretIsRejectedWithoutShowingIt(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeAHeaderIsRefusedAtOnce(t *testing.T) {
+	r, c := newReceiver(t), publishertest.Open(t, webhook.Publisher, publishertest.Local)
+	got := publish(t, c, r.URL, map[string][]byte{"authorization": []byte("Bearer canary\r\nHost: x")}, 1)
+	if publishertest.Outcome(got) != "rejected bad_secret SCOPE_DESTINATION" || strings.Contains(got.String(), "canary") || len(r.requests) > 0 {
+		t.Errorf("result = %v", got)
+	}
+	if _, err := c.Configure(t.Context(), []byte(`{"user_agent":"a\nb"}`)); err == nil {
+		t.Error("a User-Agent of two lines is taken")
+	}
+}
+
 func TestStatusesFollowTheContract(t *testing.T) {
 	r := newReceiver(t)
 	c := publishertest.Open(t, webhook.Publisher, publishertest.Local)
