@@ -35,6 +35,19 @@ type Options struct {
 	Topic string `json:"topic,omitempty" doc:"URL of the feed, if it is no secret"`
 }
 
+// Validate refuses a topic that is no URL.
+func (o *Options) Validate() error {
+	if o.Topic != "" && !isFeed(o.Topic) {
+		return errors.New("topic: is not the URL of a feed")
+	}
+	return nil
+}
+
+func isFeed(topic string) bool {
+	u, err := url.Parse(topic)
+	return err == nil && u.Hostname() != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
 // Main serves the publisher; see sdk.Main.
 func Main(version string) { sdk.Main(Publisher(version)) }
 
@@ -62,8 +75,13 @@ func ping(ctx context.Context, c *Config, d *sdk.Destination[Options]) error {
 	if secret := d.Secrets["topic"]; !secret.Empty() {
 		topic = string(secret.Reveal())
 	}
-	if u, err := url.Parse(topic); err != nil || u.Host == "" {
+	if !isFeed(topic) {
 		return bad("bad_topic", "the topic is not the URL of a feed")
+	}
+	for _, name := range []string{sdk.SecretCA, sdk.SecretClientCert, sdk.SecretClientKey} {
+		if s := d.Secrets[name]; !s.Empty() {
+			return bad("bad_secret", "hubs are reached as the system trusts them: the secret "+name+" is not for them")
+		}
 	}
 	form := url.Values{"hub.mode": {"publish"}, "hub.topic": {topic}, "hub.url": {topic}}
 	hub, isHub := strings.CutPrefix(d.URI, schemePrefix)

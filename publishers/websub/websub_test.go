@@ -104,3 +104,18 @@ func TestTopicIsInNoOutcome(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatCannotBeHonouredIsRefused(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	for name, to := range map[string]*publisherv1.Destination{
+		"rejected bad_options SCOPE_DESTINATION": {Options: map[string]string{"topic": "example.net/feed"}},
+		"rejected bad_topic SCOPE_DESTINATION":   {Secrets: map[string][]byte{"topic": []byte("file://host/feed")}},
+		"rejected bad_secret SCOPE_DESTINATION":  {Options: map[string]string{"topic": topic}, Secrets: map[string][]byte{"ca": []byte("PEM")}},
+	} {
+		to.Uri = "websub+" + h.URL
+		if got := publishertest.Outcome(publish(t, to, 1)["0"]); got != name || len(h.forms) > 0 {
+			t.Errorf("%s, want %s; %d pings", got, name, len(h.forms))
+		}
+	}
+}
