@@ -63,6 +63,9 @@ func (o *Options) Validate() error {
 	default:
 		errs = append(errs, errors.New("auth: must be none, keystone or signed"))
 	}
+	if o.Project != "" && !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(o.Project) {
+		errs = append(errs, errors.New("project: is not the id of a project: letters, digits, dashes and underscores, at most 64"))
+	}
 	if o.ClientID != "" && uuid.Validate(o.ClientID) != nil {
 		errs = append(errs, errors.New("client_id: is no UUID"))
 	}
@@ -200,7 +203,9 @@ func parse(uri string) (base, path string, err error) {
 		return "", "", errBadURL()
 	}
 	parts := queuePath.FindStringSubmatch(u.EscapedPath())
-	if parts == nil {
+	// What lies between may resolve dots, and then it is another place.
+	dots := func(part string) bool { return part == "." || part == ".." }
+	if parts == nil || slices.ContainsFunc(strings.Split(u.Path, "/"), dots) {
 		return "", "", errBadURL()
 	}
 	return strings.TrimPrefix(u.Scheme, schemePrefix) + "://" + u.Host + parts[1], parts[2] + "/messages", nil

@@ -180,7 +180,8 @@ func TestDestinationsThatMakeNoSenseAreRefused(t *testing.T) {
 	p := publishertest.Open(t, zaqar.Publisher, publishertest.Local)
 	for _, uri := range []string{
 		"zaqar+" + c.URL, "zaqar+" + c.URL + "/v2/queues/", "zaqar+" + c.URL + "/v2/queues/a/b", "zaqar+" + c.URL + "/v2/queues/a%2Fb",
-		"zaqar+" + c.URL + "/v2/queues/a?x=y", "zaqar+http:///v2/queues/a", "zaqar+http://u:p@127.0.0.1/v2/queues/a",
+		"zaqar+" + c.URL + "/v2/queues/a?x=y", "zaqar+http:///v2/queues/a", "zaqar+http://:8888/v2/queues/a",
+		"zaqar+" + c.URL + "/v2/queues/..", "zaqar+" + c.URL + "/v2/queues/a/%2e%2e/v2/queues/b", "http://127.0.0.1/v2/queues/a", "zaqar+http://u:p@127.0.0.1/v2/queues/a",
 	} {
 		to := c.queue(none(), "")
 		to.Uri = uri
@@ -192,6 +193,8 @@ func TestDestinationsThatMakeNoSenseAreRefused(t *testing.T) {
 		{},
 		{"auth": "basic"},
 		{"auth": "none"},
+		{"auth": "none", "project": "p1\r\nX-Roles: admin"},
+		{"auth": "none", "project": "p1/p2"},
 		{"auth": "none", "project": "p1", "username": "u"},
 		{"auth": "none", "project": "p1", "client_id": "me"},
 		{"auth": "keystone", "auth_url": "keystone", "username": "u", "project": "p"},
