@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fresnel-search/fresnel/indexer/record"
@@ -20,34 +21,39 @@ var errAborted = errors.New("it was aborted")
 // left for the next holder of the lease, with no writer kept waiting.
 func (r *Reindexer) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := r.turn(ctx); err != nil && ctx.Err() == nil {
+		open, err := r.turn(ctx)
+		if err != nil && ctx.Err() == nil {
 			r.log.Warn("reindexes not looked at", "err", err)
+		}
+		if !open {
+			rest(ctx, r.look) // twice as long: a look costs the store a scan
 		}
 		rest(ctx, r.look)
 	}
 	return nil
 }
 
-// turn runs what is open, if the lease can be had.
-func (r *Reindexer) turn(ctx context.Context) error {
+// turn runs what is open, if the lease can be had. It reports whether anything was.
+func (r *Reindexer) turn(ctx context.Context) (open bool, err error) {
 	jobs, err := r.Jobs(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
+	open = slices.ContainsFunc(jobs, func(j record.Reindex) bool { return j.Open() })
 	if !r.deps.Alone {
 		r.release(ctx, jobs)
 	}
 	if r.next(jobs) == nil {
-		return nil
+		return open, nil
 	}
 	if r.deps.Alone {
-		return r.work(ctx)
+		return open, r.work(ctx)
 	}
 	held, err := r.lease.Acquire(ctx)
 	if err != nil || !held {
-		return err
+		return open, err
 	}
-	return r.lease.Hold(ctx, r.work)
+	return open, r.lease.Hold(ctx, r.work)
 }
 
 // work runs jobs until there is none.
