@@ -181,10 +181,9 @@ func (c *connection) give(ch *channel) {
 // left as it is, whatever its properties, and so is what we may not make: publishing
 // will tell whether it is there.
 func (c *connection) declare(o *Options) error {
-	key := o.Declare + " " + o.exchange() + " " + o.topic()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o.Declare == "" || c.made[key] {
+	if o.Declare == "" || c.made[o.declared()] {
 		return nil
 	}
 	ch, err := c.Channel()
@@ -215,6 +214,13 @@ func (c *connection) declare(o *Options) error {
 	if err != nil {
 		return fmt.Errorf("declare exchange and queues: %w", err)
 	}
-	c.made[key] = true
+	c.made[o.declared()] = true
 	return ch.Close()
+}
+
+// forget has exchange and queues declared again: somebody may have deleted them.
+func (c *connection) forget(o *Options) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.made, o.declared())
 }

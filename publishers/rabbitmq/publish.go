@@ -56,13 +56,17 @@ func (c *connection) publish(ctx context.Context, o *Options, ns []*oslo.Notific
 		sent[i] = attempt{size: len(n.Body), confirmation: at, failed: err != nil}
 	}
 	whole := c.confirmed(ctx, ch, sent, errs)
+	routed := true
 	for i, n := range ch.unrouted(ns) {
 		if n && errs[i] == nil {
-			errs[i] = unroutable(o, ns[i].Priority)
+			errs[i], routed = unroutable(o, ns[i].Priority), false
 		}
 	}
 	if whole {
 		c.give(ch)
+	}
+	if !whole || !routed {
+		c.forget(o)
 	}
 	return whole || !c.IsClosed() && ctx.Err() == nil
 }

@@ -130,6 +130,9 @@ func unroutable(o *Options, priority string) error {
 		"no queue is bound to exchange %q by %s.%s; start a listener, or set the option declare", o.exchange(), o.topic(), priority)}
 }
 
+// declared tells what is declared from what other options would.
+func (o *Options) declared() string { return o.Declare + " " + o.exchange() + " " + o.topic() }
+
 // queues are the names of all queues, which are the routing keys too.
 func (o *Options) queues() []string {
 	names := oslo.Priorities()

@@ -91,6 +91,30 @@ func TestMessageIsANotificationWithWhatWasMissed(t *testing.T) {
 	}
 }
 
+func TestQueuesThatWereDeletedAreDeclaredAgain(t *testing.T) {
+	t.Parallel()
+	deleted := true
+	b := newBroker(t, func(message) answer {
+		if deleted {
+			deleted = false
+			return returned
+		}
+		return confirmed
+	})
+	c := publishertest.Open(t, rabbitmq.Publisher, publishertest.Local)
+	for i, want := range []struct {
+		outcome  string
+		declared int
+	}{{"retry unroutable SCOPE_DELIVERY", 8}, {"delivered", 16}, {"delivered", 16}} {
+		got, message := publish(t, c, &publisherv1.Destination{Uri: "amqp://" + b.addr, Options: map[string]string{"declare": "durable"}})
+		b.mu.Lock()
+		if got != want.outcome || len(b.declared) != want.declared {
+			t.Errorf("attempt %d: %s: %s after %d declarations, want %+v", i+1, got, message, len(b.declared), want)
+		}
+		b.mu.Unlock()
+	}
+}
+
 func TestDestinationsThatCannotWorkSaySo(t *testing.T) {
 	c := publishertest.Open(t, rabbitmq.Publisher, publishertest.Local)
 	silent, nobody := publishertest.Silent(t), publishertest.Nobody(t)
