@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fresnel-search/fresnel/plugins/change"
 	"github.com/fresnel-search/fresnel/plugins/sdk"
 )
 
@@ -116,9 +117,15 @@ func torn(f *os.File) bool {
 func say(ctx context.Context, subscription string, evs []*sdk.Event) {
 	log := slog.Default()
 	for _, ev := range evs {
-		log.LogAttrs(ctx, slog.LevelInfo, "change", slog.String("subscription", subscription),
+		attrs := []slog.Attr{
+			slog.String("subscription", subscription),
 			slog.String("id", ev.ID), slog.String("type", ev.Type), slog.String("subject", ev.Subject),
-			slog.Time("event_time", ev.Time.UTC().Truncate(time.Microsecond)), slog.Int("attempt", ev.Attempt))
+			slog.Time("event_time", ev.Time.UTC().Truncate(time.Microsecond)), slog.Int("attempt", ev.Attempt),
+		}
+		if missed := ev.Attributes[change.MissedAttribute]; missed != "" {
+			attrs = append(attrs, slog.String(change.MissedAttribute, missed))
+		}
+		log.LogAttrs(ctx, slog.LevelInfo, "change", attrs...)
 	}
 }
 

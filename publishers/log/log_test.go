@@ -3,6 +3,7 @@ package log_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,17 @@ func TestEachDeliveryIsOneLine(t *testing.T) {
 		if err := json.Unmarshal(l.Event, &ev); err != nil || ev.Data.N != 1 || ev.Missed != "L:1-2" || ev.ID != "e"+l.DeliveryID {
 			t.Errorf("event %s: %v", l.Event, err)
 		}
+	}
+}
+
+func TestOwnLogNamesWhatWasMissed(t *testing.T) {
+	var b strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
+	defer slog.SetDefault(before)
+	publish(t, "log:", "1")
+	if !strings.Contains(b.String(), "id=e1") || !strings.Contains(b.String(), "missed=L:1-2") {
+		t.Errorf("log %s", b.String())
 	}
 }
 
