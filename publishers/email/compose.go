@@ -48,31 +48,22 @@ type Change struct {
 // Field is a field that differs; a value that is no text is shown as JSON.
 type Field struct{ Name, Before, After string }
 
-// compose makes the mails of the events that are due, and says which events each of
-// them is of. It ends with the context, maybe before there are all.
-func compose(ctx context.Context, d *sdk.Destination[Options], evs []*sdk.Event, due []int) (mails []*mail.Msg, of [][]int) {
-	if d.Options.digest > 0 {
-		if len(due) > 0 {
-			of = [][]int{due}
+// compose makes a mail of each group of events. It ends with the context, maybe before
+// there are all: templates can take their time.
+func compose(ctx context.Context, d *sdk.Destination[Options], evs []*sdk.Event, groups [][]int) (mails []*mail.Msg) {
+	for _, group := range groups {
+		if ctx.Err() != nil {
+			return mails
 		}
-	} else {
-		for _, i := range due {
-			of = append(of, []int{i})
-		}
-	}
-	for n, which := range of {
-		if ctx.Err() != nil { // templates can take their time
-			return mails, of[:n]
-		}
-		m := Mail{Subscription: d.Subscription, Count: len(which)}
+		m := Mail{Subscription: d.Subscription, Count: len(group)}
 		var ids []string
-		for _, i := range which {
+		for _, i := range group {
 			m.Changes = append(m.Changes, view(evs[i]))
 			ids = append(ids, evs[i].DeliveryID)
 		}
 		mails = append(mails, message(d, &m, ids))
 	}
-	return mails, of
+	return mails
 }
 
 // message writes a mail. Addresses were parsed; the rest of the headers is ours but

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,22 +91,45 @@ func publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []
 		}
 		due = append(due, i)
 	}
-	mails, of := compose(ctx, d, evs, due)
-	if err := ctx.Err(); err != nil {
-		for _, i := range due {
-			errs[i] = err
-		}
-		return errs
+	groups := singly(due)
+	if d.Options.digest > 0 && len(due) > 0 {
+		groups = [][]int{due}
 	}
-	if len(mails) == 0 {
-		return errs
-	}
-	for m, err := range send(ctx, &c.Outbound, d, mails) {
-		for _, i := range of[m] {
-			errs[i] = err
-		}
+	deliver(ctx, c, d, evs, groups, errs)
+	if len(due) > len(groups) && slices.ContainsFunc(due, func(i int) bool { return refusedForContent(errs[i]) }) {
+		deliver(ctx, c, d, evs, singly(due), errs) // one change must not be the end of all
 	}
 	return errs
+}
+
+// singly puts each into a group of its own.
+func singly(all []int) (groups [][]int) {
+	for _, i := range all {
+		groups = append(groups, []int{i})
+	}
+	return groups
+}
+
+// deliver sends a mail for each group of events and sets what became of them.
+func deliver(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []*sdk.Event, groups [][]int, errs []error) {
+	mails := compose(ctx, d, evs, groups)
+	var results []error
+	switch {
+	case len(mails) < len(groups):
+		results = all(make([]error, len(groups)), context.Cause(ctx))
+	case len(mails) > 0:
+		results = send(ctx, &c.Outbound, d, mails)
+	}
+	for m, err := range results {
+		for _, i := range groups[m] {
+			errs[i] = err
+		}
+	}
+}
+
+func refusedForContent(err error) bool {
+	f, ok := errors.AsType[*sdk.Failure](err)
+	return ok && f.Final && !f.Destination
 }
 
 // wait is how long an event has to wait for its digest: until the time that it

@@ -183,6 +183,16 @@ func TestDigestGathersWhatHappenedInATime(t *testing.T) {
 	}
 }
 
+func TestDigestThatIsRefusedGoesInPieces(t *testing.T) {
+	p, c := newPost(t), publishertest.Open(t, email.Publisher, publishertest.Local)
+	p.refuses = "spoilt"
+	before := time.Now().Add(-2 * time.Hour)
+	got := publish(t, c, to(p, "digest", "1h"), named(t, "c1", "web", before), named(t, "c2", "spoilt", before), named(t, "c3", "db", before))
+	if got["c1"] != "delivered" || got["c2"] != "rejected smtp_554 SCOPE_DELIVERY" || got["c3"] != "delivered" || len(p.mails(t)) != 2 {
+		t.Errorf("%v in %d mails", got, len(p.mails(t)))
+	}
+}
+
 func TestAnswersFollowTheContract(t *testing.T) {
 	for _, c := range []struct{ command, answer, want string }{
 		{"MAIL", "550 5.7.1 canary", "retry smtp_550 SCOPE_DESTINATION"},

@@ -21,6 +21,7 @@ type post struct {
 
 	mu      sync.Mutex
 	answers map[string]string
+	refuses string   // mails that hold it, if it is not empty
 	raw     []string // mails as they came
 	to      []string // of RCPT
 	session int
@@ -77,6 +78,9 @@ func (p *post) reply(r *textproto.Reader, command string, say func(string)) stri
 		}
 		if answer, ok := p.answers["."]; ok {
 			return answer
+		}
+		if p.refuses != "" && strings.Contains(strings.Join(lines, "\n"), p.refuses) {
+			return "554 5.7.1 no"
 		}
 		p.raw = append(p.raw, strings.Join(lines, "\r\n"))
 	case "QUIT":
