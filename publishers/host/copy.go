@@ -44,6 +44,9 @@ func copyProgram(m manifest.Manifest, from, into string, before bool) (argv []st
 	if err := os.Chmod(dir, private); err != nil {
 		return nil, err
 	}
+	if err := guarded(into); err != nil { // or others could put another folder in its place
+		return nil, err
+	}
 	dst, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err

@@ -265,6 +265,22 @@ func TestChangedFilesBringAPluginBackFromQuarantine(t *testing.T) {
 	s.mustDeliver()
 }
 
+func TestCopiesAreNotMadeWhereOthersCanChangeThem(t *testing.T) {
+	t.Parallel()
+	f := installed(t, t.TempDir(), "it")
+	m, err := manifest.Read(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	into := t.TempDir()
+	if err := os.Chmod(into, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if argv, err := host.CopyProgram(m, f.dir, into, false); err == nil || !strings.Contains(err.Error(), "can be changed by others") {
+		t.Errorf("CopyProgram() = %v, %v", argv, err)
+	}
+}
+
 // TestProgramSwappedMeanwhileIsNotRun: whoever changes the program while it is being
 // checked gets either the right one run or none.
 func TestProgramSwappedMeanwhileIsNotRun(t *testing.T) {

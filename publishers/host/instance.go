@@ -72,11 +72,11 @@ func (i *instance) introduce(ctx context.Context, s source, cfg Config, configur
 		return fmt.Errorf("ask the plugin what it is: %w", err)
 	}
 	if i.manifest, err = manifest.FromInfo(info); err != nil {
-		return final(fmt.Errorf("the plugin's answer to GetInfo: %s", strings.ReplaceAll(err.Error(), "\n", "; ")))
+		return final(fmt.Errorf("the plugin's answer to GetInfo: %s", bounded(err.Error())))
 	}
 	if s.manifest.Name != "" {
 		if err := s.manifest.Agrees(info); err != nil {
-			return final(fmt.Errorf("it is not what its manifest says: %s", strings.ReplaceAll(err.Error(), "\n", "; ")))
+			return final(fmt.Errorf("it is not what its manifest says: %s", bounded(err.Error())))
 		}
 	} else if missing := missing(s.schemes, i.manifest.Schemes); missing != "" {
 		return final(fmt.Errorf("it does not serve %s, as plugins.%s.schemes says, but %s", missing, s.name, strings.Join(i.manifest.Schemes, ", ")))
@@ -93,6 +93,12 @@ func (i *instance) introduce(ctx context.Context, s source, cfg Config, configur
 		return err
 	}
 	return i.healthy(ctx, cfg.StartTimeout)
+}
+
+// bounded makes a plugin's text, or one that repeats it, fit for a line.
+func bounded(s string) string {
+	const longest = 4 << 10
+	return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), longest)], "\n", "; "), "�")
 }
 
 func missing(wanted, there []string) string {
@@ -115,7 +121,7 @@ func (i *instance) configure(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case status.Code(err) == codes.Unknown: // no RPC error: the plugin's own objections
-		return final(fmt.Errorf("configure the plugin: %w", err))
+		return final(fmt.Errorf("configure the plugin: %s", bounded(err.Error())))
 	default:
 		return fmt.Errorf("configure the plugin: %w", err)
 	}

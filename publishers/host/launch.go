@@ -157,10 +157,12 @@ func end(connector *plugin.Client, r *runner) {
 	guard := time.AfterFunc(patience, r.killGroup)
 	defer guard.Stop()
 	connector.Kill()
-	if r.begun.Load() {
-		r.killGroup()
-		<-r.over
+	if !r.begun.Load() {
+		r.output.closed(r.cgroup.remove())
+		return
 	}
+	r.killGroup()
+	<-r.over
 }
 
 // environ is the whole environment of a plugin besides what go-plugin adds.

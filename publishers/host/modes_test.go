@@ -81,6 +81,12 @@ func runMode(mode string) int {
 				say(stdout, strings.Repeat("\x00garbage|", 100))
 			}
 		}()
+	case "elsewhere":
+		fmt.Println("1|1|tcp|192.0.2.1:443|grpc|")
+		select {}
+	case "long-misery":
+		fmt.Fprintln(os.Stderr, strings.Repeat(strings.Repeat("misery ", 1000)+"\n", 30))
+		return 3
 	case "old":
 		fmt.Println("1|7|unix|/nowhere|grpc|")
 		select {}

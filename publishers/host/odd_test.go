@@ -49,6 +49,23 @@ func TestPluginThatNeverAnnouncesItselfIsEnded(t *testing.T) {
 	eventually(t, "it is given up", func() bool { return s.log.has(slog.LevelWarn, "timeout") })
 }
 
+func TestPluginIsNotTalkedToElsewhere(t *testing.T) {
+	t.Parallel()
+	s := start(t, config(t, "elsewhere"))
+	eventually(t, "its address is refused", func() bool {
+		return s.log.has(slog.LevelWarn, "its address 192.0.2.1:443 is not a loopback one")
+	})
+}
+
+func TestLongLastWordsAreCut(t *testing.T) {
+	t.Parallel()
+	s := start(t, config(t, "long-misery"))
+	p := s.state(host.Backoff)
+	if n := len(p.Problem); n > 12<<10 || !strings.Contains(p.Problem, "misery misery") {
+		t.Errorf("the problem has %d bytes: %.200s", n, p.Problem)
+	}
+}
+
 func TestPluginThatSaysThatItFailedIsReplaced(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, "raw")

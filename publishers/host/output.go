@@ -22,6 +22,7 @@ const (
 	linesASecond  = 500
 	bytesASecond  = 256 << 10
 	tailLines     = 20
+	longestTail   = 512 // of one of them
 	mostAttribute = 20
 )
 
@@ -90,7 +91,7 @@ func (o *output) remember(line []byte) {
 	if len(o.tail) == tailLines {
 		o.tail = slices.Delete(o.tail, 0, 1)
 	}
-	o.tail = append(o.tail, string(line))
+	o.tail = append(o.tail, strings.ToValidUTF8(string(line[:min(len(line), longestTail)]), "�"))
 }
 
 func (o *output) lastLines() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -214,12 +215,16 @@ func (r *runner) Diagnose(context.Context) string {
 }
 
 // PluginToHost takes the address of the handshake. A socket has to be in the folder
-// made for it, else the plugin could have us talk to somebody else.
+// made for it, a port on this machine, else the plugin could have us talk to somebody
+// else.
 func (r *runner) PluginToHost(network, address string) (hostNetwork, hostAddress string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if network == "unix" && filepath.Dir(filepath.Clean(address)) != filepath.Clean(r.tmpDir) {
 		return "", "", fmt.Errorf("its socket %s is not in PLUGIN_UNIX_SOCKET_DIR", address)
+	}
+	if at, err := netip.ParseAddrPort(address); network != "unix" && (err != nil || !at.Addr().IsLoopback()) {
+		return "", "", fmt.Errorf("its address %s is not a loopback one", address)
 	}
 	return network, address, nil
 }
