@@ -19,12 +19,12 @@ ENGINES_BUDGET ?= 15m
 # For servers that live for minutes: quicker to start, slower in the long run.
 SOON := -XX:TieredStopAtLevel=1
 PUBLISHERS_BUDGET ?= 15m
-publishers := ./test/publishers/
+publishers := ./test/publishers/ ./plugins/example/
 # What publishers publish to.
 publishing := kafka rabbitmq smtp oslo keystone zaqar hub
 LAB := test/lab/lab.sh
 
-.PHONY: help run demo build test test-real test-real-engines test-real-publishers lab-up lab-down lint bench bench-real soak proto golden clean
+.PHONY: help run demo build test test-real test-real-engines test-real-publishers lab-up lab-down lint bench bench-real bench-publishers soak proto golden clean
 
 help: ## print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ bench: build ## every figure beside a reference taken in the same run
 bench-real: build ## the same for real engines: one Elasticsearch, one broker of Kafka
 	@LAB_PARTS="elasticsearch kafka" LAB_BROKERS=1 FRESNEL_BINARY="$(CURDIR)/$(BIN)" \
 		$(LAB) run 90m $(GO) test -tags real -run '^$$' -bench Real -benchtime 1x -timeout 0 ./test/bench
+
+bench-publishers: build ## the same for publishers: each beside a bare client of the same service
+	@LAB_PARTS="$(publishing)" LAB_BROKERS=1 FRESNEL_BINARY="$(CURDIR)/$(BIN)" \
+		$(LAB) run 30m $(GO) test -tags real -run '^$$' -bench Publishers -benchtime 1x -timeout 0 ./test/bench
 
 soak: ## the long forms of tests that `make test` has in short; takes an hour or more
 	$(GO) test -race -timeout 60m ./listener/kafka/embedded -long

@@ -3,6 +3,7 @@
 package real
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -39,12 +40,92 @@ func TestReindexThatIsKilledGoesOnAndNoSearchFails(t *testing.T) { // F14
 				return nil
 			})
 		})
+		w.fault("images are indexed anew, and who does it is killed while writers wait", w.killWhileWritersWait)
 		w.pass(3 * time.Second)
 		if n := stop(); n < 20 {
 			t.Errorf("only %d searches were made: nothing was tested", n)
 		}
 		w.check()
 	})
+}
+
+// killWhileWritersWait has images indexed anew and kills the server that does it while
+// the old index takes no writes. Another one must let writers go on within 10 s.
+func (w *world) killWhileWritersWait() {
+	w.Helper()
+	_, old := w.writeAlias(w.e.Prefix + "-os-glance-image-*")
+	out, err := w.servers[0].Run("reindex", "--force", "--detach", "--rate", "150", "--grace", "1s", imageType)
+	if err != nil {
+		w.Fatalf("%v: %s", err, out)
+	}
+	begin, owner := time.Now(), -1
+	for ; !w.takesNoWrites(old); w.pass(5 * time.Millisecond) {
+		owner = max(owner, w.reindexer())
+		if time.Since(begin) > time.Minute {
+			w.Fatal("writers never waited: nothing was tested")
+		}
+	}
+	if owner < 0 {
+		w.Fatal("nobody reindexes")
+	}
+	w.alive.Store(int64(1 - owner))
+	w.servers[owner].Kill()
+	killed := time.Now()
+	if !w.takesNoWrites(old) {
+		w.Logf("server %d let writers go on before it was killed", owner)
+	}
+	harness.Eventually(w.T, "writers go on", func() error {
+		if w.takesNoWrites(old) {
+			return fmt.Errorf("%s takes no writes", old)
+		}
+		return nil
+	})
+	w.Logf("%6s writers went on %s after server %d was killed", w.age(), time.Since(killed).Round(10*time.Millisecond), owner)
+	if d := time.Since(killed); d > 10*time.Second {
+		w.Errorf("writers waited for %s, want 10s at most", d)
+	}
+	w.servers[owner].Start()
+	harness.Eventually(w.T, "the next index serves", func() error {
+		if _, of := w.writeAlias(w.e.Prefix + "-os-glance-image-*"); of == old {
+			return fmt.Errorf("%s serves", of)
+		}
+		return nil
+	})
+}
+
+// takesNoWrites reports whether an index is blocked; one that is gone is not.
+func (w *world) takesNoWrites(index string) bool {
+	w.Helper()
+	text := w.elastic("GET", "/"+index+"/_settings/index.blocks.write?ignore_unavailable=true&flat_settings=true", "")
+	return strings.Contains(text, `"index.blocks.write":"true"`)
+}
+
+// reindexer is the server that has the lease for reindexes; -1 if none has.
+func (w *world) reindexer() int {
+	w.Helper()
+	var a struct {
+		Hits struct {
+			Hits []struct {
+				Source struct{ Value []byte } `json:"_source"`
+			}
+		}
+	}
+	found := w.elastic("GET", "/"+w.e.Prefix+"-*/_search", `{"query": {"ids": {"values": ["leases/reindex"]}}}`)
+	if err := json.Unmarshal([]byte(found), &a); err != nil {
+		w.Fatal(err)
+	}
+	for _, h := range a.Hits.Hits {
+		var lease struct{ ID, Owner string }
+		if err := json.Unmarshal(h.Source.Value, &lease); err != nil {
+			w.Fatal(err)
+		}
+		for n, s := range w.servers {
+			if lease.ID != "" && strings.HasSuffix(lease.Owner, fmt.Sprintf("-%d", s.PID())) {
+				return n
+			}
+		}
+	}
+	return -1
 }
 
 // searches asks the server that is alive for images, all the time, until the function
