@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fresnel-search/fresnel/plugins/publisherv1"
 	"github.com/fresnel-search/fresnel/publishers/delivery"
 	"github.com/fresnel-search/fresnel/publishers/host"
 )
@@ -103,7 +104,8 @@ func benchPlugin(b *testing.B, url string, body []byte, calls int) {
 type load struct {
 	to                   delivery.Destination
 	body                 []byte
-	events, batch, calls int // calls at a time, of batch deliveries each
+	events, batch, calls int  // calls at a time, of batch deliveries each
+	bare                 bool // past the host
 }
 
 // pour publishes a load and returns how long each call took.
@@ -115,11 +117,16 @@ func (s *started) pour(l load) []time.Duration {
 		all.Go(func() {
 			for ds := range work {
 				began, acked := time.Now(), 0
-				err := s.it.Publish(context.Background(), l.to, ds, func(o delivery.Outcome) {
-					if acked++; o.Kind != delivery.Delivered {
-						s.t.Errorf("outcome %+v", o)
-					}
-				})
+				var err error
+				if l.bare {
+					err = host.Bare(context.Background(), s.it, l.to, ds, func(*publisherv1.DeliveryResult) { acked++ })
+				} else {
+					err = s.it.Publish(context.Background(), l.to, ds, func(o delivery.Outcome) {
+						if acked++; o.Kind != delivery.Delivered {
+							s.t.Errorf("outcome %+v", o)
+						}
+					})
+				}
 				if err != nil || acked != len(ds) {
 					s.t.Errorf("%d of %d acked, %v", acked, len(ds), err)
 				}
@@ -150,8 +157,9 @@ func percentile(ds []time.Duration, p float64) time.Duration {
 }
 
 // BenchmarkPluginCalls measures deliveries of 1 KB through host and gRPC to a plugin
-// that does nothing, without the SDK and with it. ref is what a trial of go-plugin had
-// on another machine, host and plugin on two processors there, too.
+// that does nothing, without the SDK and with it, beside a bare client of the same
+// process that takes turns with the host. ref is what a trial of go-plugin had on another
+// machine, host and plugin on two processors there, too.
 func BenchmarkPluginCalls(b *testing.B) {
 	body := []byte(strings.Repeat("x", 1000))
 	for _, c := range []struct {
@@ -178,12 +186,25 @@ func BenchmarkPluginCalls(b *testing.B) {
 			idle := s.process(0).RSS
 			l := load{to: delivery.Destination{Subscription: "s", URI: c.uri}, body: body, events: c.events, batch: c.batch, calls: c.calls}
 			var took []time.Duration
+			var bare, hosted time.Duration
+			const turns = 10
+			l.events /= turns
 			b.ResetTimer()
-			for range b.N {
-				took = append(took, s.pour(l)...)
+			for range b.N * turns {
+				for _, l.bare = range []bool{true, false} {
+					began := time.Now()
+					calls := s.pour(l)
+					if l.bare {
+						bare += time.Since(began)
+					} else {
+						hosted += time.Since(began)
+						took = append(took, calls...)
+					}
+				}
 			}
 			b.StopTimer()
-			b.ReportMetric(float64(c.events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(c.events)*float64(b.N)/hosted.Seconds(), "events/s")
+			b.ReportMetric(float64(c.events)*float64(b.N)/bare.Seconds(), "bare-events/s")
 			if c.ref > 0 {
 				b.ReportMetric(c.ref, "ref-events/s")
 			}

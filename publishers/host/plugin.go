@@ -87,8 +87,7 @@ func (p *Plugin) set(state State, inst *instance, problem error) {
 // ready returns what runs of the plugin; it waits a moment for one that is starting.
 func (p *Plugin) ready(ctx context.Context) (*instance, error) {
 	const moment = time.Second
-	ctx, cancel := context.WithTimeout(ctx, moment)
-	defer cancel()
+	var timeout <-chan time.Time
 	for {
 		p.mu.Lock()
 		inst, state, changed, problem := p.inst, p.state, p.changed, p.problem
@@ -96,11 +95,16 @@ func (p *Plugin) ready(ctx context.Context) (*instance, error) {
 		if inst != nil && !inst.gone() { // else it will be noticed
 			return inst, nil
 		}
+		if timeout == nil {
+			timeout = time.After(moment)
+		}
 		if state == Stopped || state == Draining || state == Quarantined {
 			return nil, unavailable(state, problem)
 		}
 		select {
 		case <-changed:
+		case <-timeout:
+			return nil, unavailable(state, problem)
 		case <-ctx.Done():
 			return nil, unavailable(state, problem)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -247,10 +248,10 @@ func (c *call) split(ds []delivery.Delivery, l batchLimits) (batches []batch) {
 }
 
 func message(to delivery.Destination) *publisherv1.Destination {
-	h := sha256.New()
+	var all []byte
 	part := func(texts ...string) {
 		for _, t := range texts {
-			h.Write(fmt.Appendf(nil, "%d:%s", len(t), t))
+			all = append(append(strconv.AppendInt(all, int64(len(t)), 10), ':'), t...)
 		}
 	}
 	part(to.Subscription, to.URI)
@@ -261,9 +262,10 @@ func message(to delivery.Destination) *publisherv1.Destination {
 		part("secret", name, string(to.Secrets[name]))
 	}
 	const enough = 16
+	sum := sha256.Sum256(all)
 	return &publisherv1.Destination{
 		Id: to.Subscription, Uri: to.URI, Options: to.Options, Secrets: to.Secrets,
-		Fingerprint: hex.EncodeToString(h.Sum(nil)[:enough]),
+		Fingerprint: hex.EncodeToString(sum[:enough]),
 	}
 }
 
