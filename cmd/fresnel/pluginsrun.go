@@ -68,6 +68,9 @@ func (o *runOptions) run(ctx context.Context, path string, args []string) error 
 	if err != nil {
 		return err
 	}
+	if path, err = filepath.Abs(path); err != nil { // or another one might be found in PATH
+		return err
+	}
 	p := host.PluginConfig{Path: path, Args: args, TLS: "auto"}
 	if o.noTLS {
 		p.TLS = "off"
@@ -234,6 +237,9 @@ func becomeReady(ctx context.Context, h *host.Host) error {
 func manifestOf(ctx context.Context, path string, errs io.Writer) (manifest.Manifest, error) {
 	name, err := pluginName(path)
 	if err != nil {
+		return manifest.Manifest{}, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
 		return manifest.Manifest{}, err
 	}
 	program, err := os.ReadFile(path)
