@@ -56,7 +56,7 @@ prepare() { # FOLDER
 launch() { # I: the server goes into the background by itself once it has started
   local d=$NODES/$1 name=$KIND$1 java
   java=$(java_home $JAVA); rm -f "$d/pid"
-  (cd /; as_user setsid env -i PATH="$PATH" HOME="$d" LANG=C.UTF-8 ES_JAVA_HOME="$java" ES_PATH_CONF="$d/config" ES_TMPDIR="$d/tmp" \
+  (cd /; setsid bash -c "$(declare -f as_user); RUN_AS=$RUN_AS; as_user \"\$@\"" _ env -i PATH="$PATH" HOME="$d" LANG=C.UTF-8 ES_JAVA_HOME="$java" ES_PATH_CONF="$d/config" ES_TMPDIR="$d/tmp" \
     "$DIST/bin/elasticsearch" -d -p "$d/pid" </dev/null >>"$LAB_DIR/log/$name.log" 2>&1) ||
     { echo "$name did not start; end of its log:" >&2; tail -15 "$LAB_DIR/log/$name.log" >&2; return 1; }
   cp "$d/pid" "$LAB_DIR/run/$name.pid"
