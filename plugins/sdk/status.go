@@ -89,6 +89,9 @@ func retryAfter(value string, now time.Time) time.Duration {
 // fromTransport classifies an attempt that got no answer. The URL is left out of
 // the message: it may carry credentials.
 func fromTransport(err error) error {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}

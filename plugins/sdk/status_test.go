@@ -141,7 +141,7 @@ func TestHostileReceiverCostsLittle(t *testing.T) {
 			srv := httptest.NewServer(h)
 			defer srv.Close()
 			defer srv.CloseClientConnections()
-			patience := 20 * time.Second
+			patience := time.Minute // much less than reading all would take
 			if name == "hang" {
 				patience = time.Second
 			}
@@ -151,11 +151,10 @@ func TestHostileReceiverCostsLittle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			began := time.Now()
 			o := &sdk.Outbound{Allow: []string{"127.0.0.0/8"}}
 			err = sdk.FromHTTP(o.Do(req)) //nolint:bodyclose // FromHTTP closes it
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("it took %s", took)
+			if name != "hang" && ctx.Err() != nil {
+				t.Errorf("it took longer than %s", patience)
 			}
 			var f *sdk.Failure
 			if code := want[name]; code == "" && err != nil || code != "" && (!errors.As(err, &f) || f.Code != code) {

@@ -14,9 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +33,7 @@ type Config struct {
 	RequireSecret bool   `json:"require_secret,omitempty" doc:"refuse destinations that have no secret instead of sending unsigned"`
 	UserAgent     string `json:"user_agent,omitempty" doc:"User-Agent header"`
 
-	clients sdk.Pool[*client] // of destinations that have certificates of their own
+	clients sdk.Clients
 }
 
 // Validate refuses a header that cannot be sent.
@@ -158,40 +156,5 @@ func post(ctx context.Context, c *Config, d *sdk.Destination[Options], r request
 	if signature != "" {
 		req.Header.Set("Webhook-Signature", signature)
 	}
-	return do(c, d, req)
-}
-
-// client is one with certificates of its own.
-type client struct{ *http.Client }
-
-var _ io.Closer = (*client)(nil)
-
-// Close ends its connections when they are idle.
-func (c *client) Close() error {
-	c.CloseIdleConnections()
-	return nil
-}
-
-func do(c *Config, d *sdk.Destination[Options], req *http.Request) error {
-	own := slices.ContainsFunc([]string{sdk.SecretCA, sdk.SecretClientCert, sdk.SecretClientKey},
-		func(name string) bool { s := d.Secrets[name]; return !s.Empty() })
-	if !own {
-		return sdk.FromHTTP(c.Outbound.Do(req)) //nolint:bodyclose // FromHTTP closes it
-	}
-	if req.URL.Scheme != "https" || req.URL.Hostname() == "" {
-		return errBadURL
-	}
-	client, err := c.clients.Acquire(req.Context(), d.Key(), func(context.Context) (*client, error) {
-		conf, err := sdk.TLS(d.Secrets)
-		if err != nil {
-			return nil, err
-		}
-		made, err := c.Outbound.Client(conf)
-		return &client{made}, err
-	})
-	if err != nil {
-		return err
-	}
-	defer c.clients.Release(d.Key(), client, false)
-	return sdk.FromHTTP(client.Do(req)) //nolint:bodyclose // FromHTTP closes it
+	return sdk.FromHTTP(c.clients.Do(&c.Outbound, d.Key(), d.Secrets, req)) //nolint:bodyclose // FromHTTP closes it
 }

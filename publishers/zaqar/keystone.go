@@ -101,7 +101,7 @@ func (c credentials) login(ctx context.Context) (token, error) {
 			return token{}, keystoneFailure("answer", errors.New("it gives no token"))
 		}
 		failure := keystoneFailure(f.Code, f.Err)
-		failure.After = f.After
+		failure.After, failure.Final = f.After, err != nil && f.Final // never sent, and never will be
 		return token{}, failure
 	}
 	t, err := readToken(resp)

@@ -86,6 +86,9 @@ func (o *Options) validateKeystone() error {
 	return errors.Join(errs...)
 }
 
+// sender makes a request; its results are for sdk.FromHTTP.
+type sender func(*http.Request) (*http.Response, error)
+
 // queue is a queue that may be posted to.
 type queue struct {
 	url     string // of its messages

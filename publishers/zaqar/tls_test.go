@@ -46,7 +46,7 @@ func TestCertificatesAreForZaqarAndKeystone(t *testing.T) {
 		{c.URL, c.URL, without("ca", "client_cert", "client_key"), "retry keystone_tls SCOPE_DESTINATION"},
 		{c.URL, "", without("client_key"), "rejected bad_secret SCOPE_DESTINATION"},
 		{plain, "", all, "rejected bad_destination SCOPE_DESTINATION"},
-		{c.URL, plain, all, "rejected bad_destination SCOPE_DESTINATION"},
+		{c.URL, plain, all, "rejected keystone_bad_destination SCOPE_DESTINATION"},
 	} {
 		options := none()
 		if test.keystone != "" {

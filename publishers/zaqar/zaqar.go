@@ -29,7 +29,7 @@ type Config struct {
 	// MaxPostBytes is Zaqar's [transport] max_messages_post_size: no request is larger.
 	MaxPostBytes int `json:"max_post_bytes,omitempty" doc:"max_messages_post_size of the Zaqar servers; 262144 if not given"`
 
-	clients sdk.Pool[*client] // of destinations that have certificates of their own
+	clients sdk.Clients
 }
 
 // Validate refuses a limit into which not even an event without content fits.
@@ -69,11 +69,9 @@ type publisher struct{ tokens *tokens }
 // request that came to nothing: what is left would fare no better.
 func (p *publisher) publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []*sdk.Event) []error {
 	errs := make([]error, len(evs))
-	send, done, err := c.sender(ctx, d)
-	if err != nil {
-		return fill(errs, err)
+	send := func(req *http.Request) (*http.Response, error) {
+		return c.clients.Do(&c.Outbound, d.Key(), d.Secrets, req)
 	}
-	defer done()
 	q, err := p.open(ctx, d, send)
 	if err != nil {
 		return fill(errs, err)
