@@ -112,8 +112,16 @@ func fromTransport(err error) error {
 		f.Code = "canceled"
 	case errors.Is(err, errUnsendable):
 		f.Code, f.Final, f.Destination = "bad_destination", true, true
+	case !isBroken(err):
+		f.Err = errors.New("no answer in HTTP") // what net/http says of it may quote the receiver
 	}
 	return f
+}
+
+// isBroken reports whether a connection could not be opened or broke off.
+func isBroken(err error) bool {
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func isTLS(err error) bool {

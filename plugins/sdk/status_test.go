@@ -205,3 +205,25 @@ func TestUnsendableURLSuspends(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAReceiverSaysInsteadOfHTTPIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for _, words := range []string{"hush this is no HTTP\r\n\r\n", "HTTP/1.1 200 OK\r\nhush this is no header\r\n\r\n", "HTTP/1.1 hush\r\n\r\n"} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, err = io.WriteString(conn, words)
+				err = errors.Join(err, conn.Close())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}))
+		err := (&sdk.Outbound{Allow: []string{"127.0.0.0/8"}}).Post(t.Context(), srv.URL, nil, []byte("{}"))
+		srv.Close()
+		var f *sdk.Failure
+		if !errors.As(err, &f) || f.Code != "transport" || f.Final || strings.Contains(err.Error(), "hush") {
+			t.Errorf("after %q: %v", words, err)
+		}
+	}
+}
