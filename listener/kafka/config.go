@@ -38,8 +38,10 @@ type Config struct {
 	SessionTimeout time.Duration `yaml:"session_timeout"`
 	// HeartbeatInterval is how soon a member notices that its group changed.
 	HeartbeatInterval time.Duration `yaml:"heartbeat_interval"`
-	// MaxWait is how long a fetch waits for records. It is also how long an idle
-	// reader holds up a rebalance; below 500 ms a network's round trips time out.
+	// MaxWait is how long a fetch waits for records, its answer included: kafka-go asks
+	// the broker to wait for half of it (all but a quarter below 1 s), and connects
+	// again when the rest was not enough for the answer. Half of it is how long an idle
+	// reader holds up a rebalance.
 	MaxWait time.Duration `yaml:"max_wait"`
 	// BatchBytes bounds the records handled at a time, of one partition; as many again
 	// are read ahead. There are at most 1000 of them in any case.
@@ -104,7 +106,7 @@ func DefaultConfig() Config {
 		ProduceTimeout:    30 * time.Second,
 		SessionTimeout:    30 * time.Second,
 		HeartbeatInterval: time.Second,
-		MaxWait:           500 * time.Millisecond,
+		MaxWait:           2 * time.Second,
 		BatchBytes:        1 << 20,
 		TopicsInterval:    3 * time.Second,
 		MetadataTTL:       2 * time.Second,

@@ -27,6 +27,7 @@ func (s *system) startKafka(ctx context.Context) error {
 			return err
 		}
 		cfg.Brokers = []string{s.broker.Addr()}
+		cfg.MaxWait = min(cfg.MaxWait, 500*time.Millisecond) // it is near
 	}
 	if s.broker == nil {
 		cfg.ClientID += "-" + s.name
