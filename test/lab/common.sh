@@ -3,7 +3,7 @@
 #   LAB_DIR    data, logs and pids of running servers; short, and open to other users
 #   LAB_CACHE  what was fetched, kept between runs
 #   LAB_SHIFT  is added to every port, for a second lab beside the first
-#   LAB_JVM    more options for the JVMs of search engines
+#   LAB_JVM    more options for every server's JVM
 umask 022
 LAB_DIR=${LAB_DIR:-${TMPDIR:-/tmp}/fresnel-lab}
 LAB_CACHE=${LAB_CACHE:-${TMPDIR:-/tmp}/fresnel-lab-cache}

@@ -102,7 +102,7 @@ format() { # I
 }
 boot() { # I
   start_bg "kafka$1" bash -c "$(declare -f java java_home); LAB_SRC=$LAB_SRC LIB=$LIB; java \"\$@\"" _ \
-    "-Xmx$HEAP" -Xms64m kafka.Kafka "$D/broker-$1.properties"
+    "-Xmx$HEAP" -Xms64m ${LAB_JVM:-} kafka.Kafka "$D/broker-$1.properties"
 }
 # A broker listens for clients only once the controller has let it in.
 ready() { await "kafka$1" 60 listens $((PORT + $1 - 1)); }
