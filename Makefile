@@ -12,9 +12,12 @@ having = $(sort $(dir $(shell grep -rl '$(1)' --include='*_test.go' .)))
 
 .DEFAULT_GOAL := help
 
-# The packages with tests on real servers, benchmarks apart, the longest first; and how
-# long they may take on 2 cores once everything is fetched.
-real = ./test/real/ $(filter-out ./test/bench/ ./test/real/,$(sort $(dir $(shell grep -rlE '^//go:build .*\breal\b' --include='*_test.go' .))))
+# The packages with tests on real servers, benchmarks apart; and how long they may take
+# on 2 cores once everything is fetched. driving drives processes, of which the race
+# detector would not know.
+real = $(filter-out ./test/bench/,$(sort $(dir $(shell grep -rlE '^//go:build .*\breal\b' --include='*_test.go' .))))
+driving := ./test/real/
+engines = $(filter-out $(driving) $(publishers),$(real))
 ENGINES_BUDGET ?= 15m
 # For servers that live for minutes: quicker to start, slower in the long run.
 SOON := -XX:TieredStopAtLevel=1
@@ -47,9 +50,11 @@ test-real: test-real-engines test-real-publishers ## all tests on real servers; 
 test-real-engines: ## Elasticsearch, OpenSearch and Kafka: fetched, started, tested for at most 15 minutes, stopped
 	@$(LAB) fetch
 	@$(GO) build -tags faults -o bin/fresnel-faults ./cmd/fresnel
-	@$(GO) test -race -tags real -run '^$$' $(filter-out $(publishers),$(real)) >/dev/null # compiles; the time counts from then on
-	@FRESNEL_BINARY="$(CURDIR)/bin/fresnel-faults" LAB_NAME=$@ LAB_JVM=$(SOON) \
-		$(LAB) run $(ENGINES_BUDGET) $(SUM) -race -short -tags real -count 1 -p 2 -timeout 0 $(filter-out $(publishers),$(real))
+	@$(GO) test -tags real -run '^$$' $(driving) >/dev/null # compiles; the time counts from then on
+	@$(GO) test -race -tags real -run '^$$' $(engines) >/dev/null
+	@FRESNEL_BINARY="$(CURDIR)/bin/fresnel-faults" LAB_NAME=$@ LAB_JVM=$(SOON) $(LAB) run $(ENGINES_BUDGET) bash -c ' \
+		$(SUM) -short -tags real -count 1 -timeout 0 $(driving) & \
+		$(SUM) -race -short -tags real -count 1 -p 1 -timeout 0 $(engines); rc=$$?; wait $$! && exit $$rc'
 
 test-real-publishers: ## every publisher against what it publishes to: fetched, started, tested for at most 15 minutes, stopped
 	@LAB_PARTS="$(publishing)" $(LAB) fetch
@@ -84,7 +89,7 @@ soak: ## the long forms of tests that `make test` has in short; takes an hour or
 	$(GO) test -race -timeout 120m -tags soak ./test
 	$(GO) test -race -timeout 120m -count 10 -run TestNothingIsLostOrInventedAtAnyCrash ./test
 	$(GO) test -race -timeout 120m $(call having,pgregory.net/rapid) -rapid.checks 2000
-	ES_VERSION=9.4.3 OS_VERSION=2.19.6 $(LAB) run 60m $(GO) test -race -tags real -count 1 -timeout 0 $(filter-out ./test/real/ $(publishers),$(real))
+	ES_VERSION=9.4.3 OS_VERSION=2.19.6 $(LAB) run 60m $(GO) test -race -tags real -count 1 -timeout 0 $(engines)
 	$(LAB) run 8h $(GO) test -tags real,soak -count 1 -timeout 0 ./test/real
 	@grep -roE '^func Fuzz\w+' --include='*_test.go' . | while IFS=: read -r file name; do \
 		echo "fuzzing $${name#func } of $$(dirname $$file)"; \
