@@ -95,9 +95,10 @@ func publish(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []
 	if d.Options.digest > 0 && len(due) > 0 {
 		groups = [][]int{due}
 	}
-	deliver(ctx, c, d, evs, groups, errs)
+	m := mailing{c, d, evs, errs}
+	m.deliver(ctx, groups)
 	if len(due) > len(groups) && slices.ContainsFunc(due, func(i int) bool { return refusedForContent(errs[i]) }) {
-		deliver(ctx, c, d, evs, singly(due), errs) // one change must not be the end of all
+		m.deliver(ctx, singly(due)) // one change must not be the end of all
 	}
 	return errs
 }
@@ -110,19 +111,27 @@ func singly(all []int) (groups [][]int) {
 	return groups
 }
 
+// mailing is events for one destination, and what became of each.
+type mailing struct {
+	c    *Config
+	d    *sdk.Destination[Options]
+	evs  []*sdk.Event
+	errs []error
+}
+
 // deliver sends a mail for each group of events and sets what became of them.
-func deliver(ctx context.Context, c *Config, d *sdk.Destination[Options], evs []*sdk.Event, groups [][]int, errs []error) {
-	mails := compose(ctx, d, evs, groups)
+func (m *mailing) deliver(ctx context.Context, groups [][]int) {
+	mails := compose(ctx, m.d, m.evs, groups)
 	var results []error
 	switch {
 	case len(mails) < len(groups):
 		results = all(make([]error, len(groups)), context.Cause(ctx))
 	case len(mails) > 0:
-		results = send(ctx, &c.Outbound, d, mails)
+		results = send(ctx, &m.c.Outbound, m.d, mails)
 	}
-	for m, err := range results {
-		for _, i := range groups[m] {
-			errs[i] = err
+	for n, err := range results {
+		for _, i := range groups[n] {
+			m.errs[i] = err
 		}
 	}
 }
