@@ -53,21 +53,7 @@ func TestReindexThatIsKilledGoesOnAndNoSearchFails(t *testing.T) { // F14
 // the old index takes no writes. Another one must let writers go on within 10 s.
 func (w *world) killWhileWritersWait() {
 	w.Helper()
-	_, old := w.writeAlias(w.e.Prefix + "-os-glance-image-*")
-	out, err := w.servers[0].Run("reindex", "--force", "--detach", "--rate", "150", "--grace", "1s", imageType)
-	if err != nil {
-		w.Fatalf("%v: %s", err, out)
-	}
-	begin, owner := time.Now(), -1
-	for ; !w.takesNoWrites(old); w.pass(5 * time.Millisecond) {
-		owner = max(owner, w.reindexer())
-		if time.Since(begin) > time.Minute {
-			w.Fatal("writers never waited: nothing was tested")
-		}
-	}
-	if owner < 0 {
-		w.Fatal("nobody reindexes")
-	}
+	old, owner := w.blockedByReindex()
 	w.alive.Store(int64(1 - owner))
 	w.servers[owner].Kill()
 	killed := time.Now()
@@ -91,6 +77,31 @@ func (w *world) killWhileWritersWait() {
 		}
 		return nil
 	})
+}
+
+// blockedByReindex has images indexed anew, again and again, until it sees that the old
+// index takes no writes. It returns that one, and the server that is at it.
+func (w *world) blockedByReindex() (old string, owner int) {
+	w.Helper()
+	for begin := time.Now(); time.Since(begin) < time.Minute; {
+		_, old = w.writeAlias(w.e.Prefix + "-os-glance-image-*")
+		if out, err := w.servers[0].Run("reindex", "--force", "--detach", "--grace", "1s", imageType); err != nil {
+			w.Fatalf("%v: %s", err, out)
+		}
+		for owner = -1; owner < 0 && time.Since(begin) < time.Minute; {
+			owner = w.reindexer()
+		}
+		for serves := old; serves == old && time.Since(begin) < time.Minute; {
+			for range 20 {
+				if w.takesNoWrites(old) {
+					return old, owner
+				}
+			}
+			_, serves = w.writeAlias(w.e.Prefix + "-os-glance-image-*")
+		}
+	}
+	w.Fatal("writers were never seen to wait: nothing was tested")
+	return "", -1
 }
 
 // takesNoWrites reports whether an index is blocked; one that is gone is not.
