@@ -28,9 +28,11 @@ import (
 )
 
 const (
-	// entriesTable holds one record for each change of each reader: the change as the
-	// log has it, under a key that sorts the newest first.
+	// entriesTable holds the newest changes of each reader as the log has them, those that
+	// were read at once in one record, under the key of the newest, which sorts that first.
 	entriesTable = "feed_entries"
+	// page is how many records are read at once.
+	page = 20
 	// Newest is how many changes a feed shows.
 	Newest = 50
 	// keep is how many are kept of each reader: more than shown, as some may be repeats
@@ -64,20 +66,20 @@ func New(c Config, endpoint string, records record.Store, project Project) *Feed
 
 // Newest returns the newest changes that a project may see, the newest first.
 func (f *Feeds) Newest(ctx context.Context, project string) ([]Entry, error) {
-	own, err := f.scan(ctx, resource.Project(project))
+	own, err := newest(ctx, f.records, resource.Project(project))
 	if err != nil {
 		return nil, err
 	}
-	everyones, err := f.scan(ctx, resource.Everyone)
+	everyones, err := newest(ctx, f.records, resource.Everyone)
 	if err != nil {
 		return nil, err
 	}
 	both := slices.Concat(own, everyones)
-	slices.SortFunc(both, func(a, b record.Record) int { return strings.Compare(place(b.Key), place(a.Key)) })
+	slices.SortFunc(both, func(a, b logged) int { return newer(b, a) })
 	var out []Entry // the oldest first: of what the log has twice, the first occurrence counts
 	seen := map[string]bool{}
-	for _, r := range both {
-		entry, ok, err := f.entry(r, project)
+	for _, l := range both {
+		entry, ok, err := f.entry(l, project)
 		if err != nil {
 			return nil, err
 		}
@@ -90,14 +92,14 @@ func (f *Feeds) Newest(ctx context.Context, project string) ([]Entry, error) {
 	return out[:min(len(out), Newest)], nil
 }
 
-// entry is what a project may see of a record.
-func (f *Feeds) entry(r record.Record, project string) (Entry, bool, error) {
-	e, err := changelog.Decode(r.Value)
+// entry is what a project may see of an entry of the log.
+func (f *Feeds) entry(l logged, project string) (Entry, bool, error) {
+	e, err := changelog.Decode(l.value)
 	if err != nil {
-		return Entry{}, false, fmt.Errorf("feed entry %s: %w", r.Key, err)
+		return Entry{}, false, fmt.Errorf("feed entry at %d/%d: %w", l.partition, l.offset, err)
 	}
 	c, ok := f.project(e, audience(resource.Project(project)))
-	return Entry{Change: c, Shown: shown(r.Key)}, ok, nil
+	return Entry{Change: c, Shown: l.at}, ok, nil
 }
 
 // audience is through whose eyes a feed looks: a reader's, who is one of everyone.
@@ -110,17 +112,39 @@ func projectOf(who resource.Principal) (string, bool) {
 	return strings.CutPrefix(string(who), string(resource.Project("")))
 }
 
-// scan returns the newest records of a reader, the newest first.
-func (f *Feeds) scan(ctx context.Context, who resource.Principal) ([]record.Record, error) {
-	return scan(ctx, f.records, who, "", keep)
+// newest returns the newest entries of a reader, in no order, and at least as many as are
+// kept if there are.
+func newest(ctx context.Context, records record.Store, who resource.Principal) ([]logged, error) {
+	var out []logged
+	for after := ""; ; {
+		rs, err := scan(ctx, records, who, after)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rs {
+			entries, err := unpack(r.Value)
+			if err != nil {
+				return nil, fmt.Errorf("read feed: %s: %w", r.Key, err)
+			}
+			out = append(out, entries...)
+		}
+		if len(rs) < page {
+			return out, nil
+		}
+		after = rs[len(rs)-1].Key
+		if slices.SortFunc(out, newer); len(out) >= keep && !out[keep-1].at.Before(shown(after)) {
+			return out, nil // what follows is older
+		}
+	}
 }
 
-func scan(ctx context.Context, records record.Store, who resource.Principal, after string, n int) ([]record.Record, error) {
+// scan returns a page of a reader's records, those with the newest entries first.
+func scan(ctx context.Context, records record.Store, who resource.Principal, after string) ([]record.Record, error) {
 	prefix := prefix(who)
 	if after == "" {
 		after = prefix
 	}
-	rs, err := records.Scan(ctx, entriesTable, after, n)
+	rs, err := records.Scan(ctx, entriesTable, after, page)
 	if err != nil {
 		return nil, fmt.Errorf("read feed: %w", err)
 	}
@@ -139,18 +163,15 @@ func prefix(who resource.Principal) string {
 	return hex.EncodeToString(sum[:enough]) + "/"
 }
 
-// key is the key of a record of the change log for a reader: it follows from where and
-// when the log has it, so that writing it again changes nothing.
-func key(who resource.Principal, at time.Time, partition int, offset int64) string {
-	return fmt.Sprintf("%s%016x-%08x-%016x", prefix(who), math.MaxInt64-at.UnixMilli(), partition, math.MaxInt64-offset)
+// key is the key of a record, by its newest entry: it follows from where and when the log
+// has that.
+func key(who resource.Principal, newest logged) string {
+	return fmt.Sprintf("%s%016x-%08x-%016x", prefix(who), math.MaxInt64-newest.at.UnixMilli(), newest.partition, math.MaxInt64-newest.offset)
 }
-
-// place is the part of a key that says how new it is, the smaller the newer.
-func place(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
 
 // shown is the time in a key.
 func shown(key string) time.Time {
-	text, _, _ := strings.Cut(place(key), "-")
+	text, _, _ := strings.Cut(key[strings.LastIndexByte(key, '/')+1:], "-")
 	n, err := strconv.ParseInt(text, 16, 64)
 	if err != nil {
 		return time.Unix(0, 0).UTC()

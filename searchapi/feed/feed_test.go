@@ -241,21 +241,20 @@ func TestRecordingTwiceChangesNothing(t *testing.T) {
 func TestReaderKeepsHardlyMoreThanAFeedShows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, feed.DefaultConfig())
-	for i := range 1500 {
+	for i := range 2400 {
 		w.say(created(fmt.Sprintf("c%04d", i), resource.Project("a"), resource.Project("b")))
-		if i%50 == 0 {
+		if i%2 == 1 {
 			w.record()
 		}
 	}
-	w.record()
 	rs, err := w.store.Scan(t.Context(), "feed_entries", "", 10000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rs) < 200 || len(rs) > 600 {
-		t.Errorf("%d records are kept of 3000, want somewhat more than 200", len(rs))
+	if len(rs) < 1000 || len(rs) > 1800 {
+		t.Errorf("%d records are kept of 2400, want somewhat more than 1000", len(rs))
 	}
-	if got := w.ids("b"); len(got) != feed.Newest || got[0] != "c1499 created" || got[49] != "c1450 created" {
+	if got := w.ids("b"); len(got) != feed.Newest || got[0] != "c2399 created" || got[49] != "c2350 created" {
 		t.Errorf("feed = %v", got)
 	}
 }

@@ -190,7 +190,7 @@ func (f *follower) record(ctx context.Context, b stream.Batch) error {
 	if !f.Valid() {
 		return errors.New("another process records feeds")
 	}
-	byReader := map[resource.Principal][]record.Record{}
+	byReader := map[resource.Principal][]logged{}
 	for i := range b.Records {
 		rec := &b.Records[i]
 		e, err := changelog.Decode(rec.Value)
@@ -203,9 +203,7 @@ func (f *follower) record(ctx context.Context, b stream.Batch) error {
 			value = changelog.Encode(changelog.Truncate(e))
 		}
 		for _, who := range f.readers(e) {
-			byReader[who] = append(byReader[who], record.Record{
-				Table: entriesTable, Key: key(who, rec.Time, rec.Partition, rec.Offset), Value: value, Version: record.Any,
-			})
+			byReader[who] = append(byReader[who], logged{rec.Time.Truncate(time.Millisecond), rec.Partition, rec.Offset, value})
 		}
 	}
 	if err := f.write(ctx, byReader); err != nil {
@@ -240,26 +238,45 @@ func (r *Recorder) readers(e *changelog.Entry) []resource.Principal {
 }
 
 // write saves what is new of each reader, and now and then drops what is old.
-func (f *follower) write(ctx context.Context, byReader map[resource.Principal][]record.Record) error {
+func (f *follower) write(ctx context.Context, byReader map[resource.Principal][]logged) error {
 	var all []record.Record
+	var full []resource.Principal
 	for _, who := range slices.Sorted(maps.Keys(byReader)) {
-		rs := byReader[who]
-		f.metrics.entries.WithLabelValues("recorded").Add(float64(len(rs)))
-		all = append(all, rs[max(0, len(rs)-keep):]...) // the rest would be dropped at once
+		entries := byReader[who]
+		f.metrics.entries.WithLabelValues("recorded").Add(float64(len(entries)))
+		rs := records(who, entries[max(0, len(entries)-keep):]) // the rest would be dropped soon
+		if slices.ContainsFunc(rs, due) {
+			full = append(full, who)
+		}
+		all = append(all, rs...)
 	}
 	for part := range slices.Chunk(all, saveBatch) {
 		if err := f.save(ctx, part); err != nil {
 			return err
 		}
 	}
-	for who, rs := range byReader {
-		if slices.ContainsFunc(rs, due) {
-			if err := f.trim(ctx, who); err != nil {
-				return err
-			}
+	for _, who := range full {
+		if err := f.trim(ctx, who); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// records packs the entries of a reader: into one record, unless they are large.
+func records(who resource.Principal, entries []logged) (rs []record.Record) {
+	for len(entries) > 0 {
+		n, size := 0, 0
+		for n < len(entries) && (n == 0 || size+len(entries[n].value) <= maxPacked) {
+			size += len(entries[n].value)
+			n++
+		}
+		rs = append(rs, record.Record{
+			Table: entriesTable, Key: key(who, slices.MinFunc(entries[:n], newer)), Value: pack(entries[:n]), Version: record.Any,
+		})
+		entries = entries[n:]
+	}
+	return rs
 }
 
 // due picks about one of two hundred records, after which a reader's old ones are dropped:
@@ -272,27 +289,37 @@ func due(r record.Record) bool {
 	return h.Sum32()%oneOf == 0
 }
 
-// trim drops what a reader has beyond what is kept.
+// spare is how many entries a reader has at least after a trim: as many as may be newer
+// than the oldest one shown, on many partitions whose batches overlap in time.
+const spare = 10 * keep
+
+// trim drops what a reader has beyond what may be shown.
 func (f *follower) trim(ctx context.Context, who resource.Principal) error {
-	rs, err := scan(ctx, f.Records, who, "", keep)
-	if err != nil || len(rs) < keep {
-		return err
-	}
-	for after := rs[len(rs)-1].Key; ; after = rs[len(rs)-1].Key {
-		if rs, err = scan(ctx, f.Records, who, after, keep); err != nil || len(rs) == 0 {
+	have := 0
+	for after := ""; ; {
+		rs, err := scan(ctx, f.Records, who, after)
+		if err != nil {
 			return err
 		}
-		gone := make([]record.Record, len(rs))
-		for i, r := range rs {
-			gone[i] = record.Record{Table: entriesTable, Key: r.Key, Version: record.Any}
+		var gone []record.Record
+		for _, r := range rs {
+			n, _, err := packed(r.Value)
+			if have >= spare || err != nil {
+				gone = append(gone, record.Record{Table: entriesTable, Key: r.Key, Version: record.Any})
+			}
+			have += n
 		}
-		if err := f.save(ctx, gone); err != nil {
+		if err := f.save(ctx, gone); err != nil || len(rs) < page {
 			return err
 		}
+		after = rs[len(rs)-1].Key
 	}
 }
 
 func (f *follower) save(ctx context.Context, rs []record.Record) error {
+	if len(rs) == 0 {
+		return nil
+	}
 	saved, err := f.Records.Save(ctx, rs)
 	for i := range saved {
 		err = errors.Join(err, saved[i].Err)
