@@ -1,6 +1,8 @@
 package acceptance
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/fresnel-search/fresnel/test/day"
@@ -8,7 +10,7 @@ import (
 )
 
 // Day plays the recorded day and compares what is shown with what the services
-// themselves listed at its end.
+// themselves listed at its end; and one of its tenants has a feed.
 func Day(t testing.TB, e *harness.Engines) {
 	t.Helper()
 	recorded := harness.Testdata(t, "day")
@@ -33,4 +35,12 @@ func Day(t testing.TB, e *harness.Engines) {
 		}
 		t.Logf("%-26s %3d resources, %4d fields compared, untold: %v", typ, r.Resources, r.Compared, r.Differ)
 	}
+	const project, shown = "e350e230c9f543cdb5dedae939e6df6e", 50
+	harness.Eventually(t, "the feed of a project shows its newest changes", func() error {
+		atom, err := s.Text("/v1/tenants/" + project + "/events")
+		if n := strings.Count(atom, "<entry>"); err == nil && n != shown {
+			err = fmt.Errorf("%d entries, want %d", n, shown)
+		}
+		return err
+	})
 }
