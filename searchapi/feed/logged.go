@@ -31,9 +31,15 @@ const (
 	mostUnpacked = 4 * maxPacked
 )
 
+// packer packs for one goroutine at a time; what compresses is large, and kept.
+type packer struct {
+	w      *flate.Writer
+	frames []byte
+}
+
 // pack makes the value of a record: how many entries it has, and these, compressed.
-func pack(entries []logged) []byte {
-	var frames []byte
+func (p *packer) pack(entries []logged) []byte {
+	frames := p.frames[:0]
 	for _, e := range entries {
 		frames = binary.AppendUvarint(frames, uint64(e.at.UnixMilli())) //nolint:gosec // bytes that come back
 		frames = binary.AppendUvarint(frames, uint64(e.partition))      //nolint:gosec // not negative
@@ -41,13 +47,18 @@ func pack(entries []logged) []byte {
 		frames = binary.AppendUvarint(frames, uint64(len(e.value)))
 		frames = append(frames, e.value...)
 	}
+	p.frames = frames
 	out := bytes.NewBuffer(binary.AppendUvarint(nil, uint64(len(entries))))
-	w, err := flate.NewWriter(out, flate.BestSpeed)
-	if err != nil {
-		panic(err) // the level is one
+	if p.w == nil {
+		w, err := flate.NewWriter(out, flate.BestSpeed)
+		if err != nil {
+			panic(err) // the level is one
+		}
+		p.w = w
 	}
-	_, err = w.Write(frames)
-	if err = errors.Join(err, w.Close()); err != nil {
+	p.w.Reset(out)
+	_, err := p.w.Write(frames)
+	if err = errors.Join(err, p.w.Close()); err != nil {
 		panic(err) // a buffer takes everything
 	}
 	return out.Bytes()

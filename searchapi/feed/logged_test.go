@@ -23,14 +23,15 @@ func entriesOf(partition int, from, to int64) (out []logged) {
 }
 
 func FuzzUnpackReadsWhatPackWritesAndRefusesTheRest(f *testing.F) {
-	f.Add(pack(entriesOf(1, 5, 9)))
-	f.Add(pack(nil))
+	var p packer
+	f.Add(p.pack(entriesOf(1, 5, 9)))
+	f.Add(p.pack(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		entries, err := unpack(b)
 		if err != nil {
 			return
 		}
-		again, err := unpack(pack(entries))
+		again, err := unpack(new(packer).pack(entries))
 		if err != nil || !cmp.Equal(entries, again, cmp.AllowUnexported(logged{})) {
 			t.Errorf("%v became %v, %v", entries, again, err)
 		}
@@ -44,12 +45,13 @@ func TestNewestEntriesOfAllPartitionsAreFoundWhateverTheirRecordsHold(t *testing
 	who := resource.Project("a")
 	store := storetest.NewSloppy(nil, storetest.Faults{})
 	var all []logged
+	var p packer
 	for batch := range int64(40) {
 		for partition := range 3 {
 			// Old ones, and a new one: each record begins with that.
 			entries := append(entriesOf(partition, 100*batch, 100*batch+9), entriesOf(partition, 9000-batch, 9001-batch)...)
 			all = append(all, entries...)
-			if _, err := store.Save(context.Background(), records(who, entries)); err != nil {
+			if _, err := store.Save(context.Background(), p.records(who, entries)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -134,6 +134,7 @@ type follower struct {
 	next      int64 // the offset after the last that is recorded; -1 if not known
 	saved     int64
 	savedAt   time.Time
+	packer    packer
 }
 
 // follow reads on from where the follower is.
@@ -244,7 +245,7 @@ func (f *follower) write(ctx context.Context, byReader map[resource.Principal][]
 	for _, who := range slices.Sorted(maps.Keys(byReader)) {
 		entries := byReader[who]
 		f.metrics.entries.WithLabelValues("recorded").Add(float64(len(entries)))
-		rs := records(who, entries[max(0, len(entries)-keep):]) // the rest would be dropped soon
+		rs := f.packer.records(who, entries[max(0, len(entries)-keep):]) // the rest would be dropped soon
 		if slices.ContainsFunc(rs, due) {
 			full = append(full, who)
 		}
@@ -264,7 +265,7 @@ func (f *follower) write(ctx context.Context, byReader map[resource.Principal][]
 }
 
 // records packs the entries of a reader: into one record, unless they are large.
-func records(who resource.Principal, entries []logged) (rs []record.Record) {
+func (p *packer) records(who resource.Principal, entries []logged) (rs []record.Record) {
 	for len(entries) > 0 {
 		n, size := 0, 0
 		for n < len(entries) && (n == 0 || size+len(entries[n].value) <= maxPacked) {
@@ -272,7 +273,7 @@ func records(who resource.Principal, entries []logged) (rs []record.Record) {
 			n++
 		}
 		rs = append(rs, record.Record{
-			Table: entriesTable, Key: key(who, slices.MinFunc(entries[:n], newer)), Value: pack(entries[:n]), Version: record.Any,
+			Table: entriesTable, Key: key(who, slices.MinFunc(entries[:n], newer)), Value: p.pack(entries[:n]), Version: record.Any,
 		})
 		entries = entries[n:]
 	}
