@@ -44,6 +44,7 @@ demo: build ## in a second terminal: play recordings, receive signed deliveries,
 
 test: ## all tests with the race detector, under 5 minutes; needs nothing but Go
 	$(GO) test -race -timeout 10m ./test ./...
+	$(GO) test -run EatsMemory ./publishers/host # the race detector maps more than the limit
 
 test-real: test-real-engines test-real-publishers ## all tests on real servers; each part has a budget of its own
 
